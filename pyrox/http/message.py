@@ -1,0 +1,271 @@
+"""``Request`` and ``Response``: what a middleware holds in its hands.
+
+A message is a head and a body that may not have arrived yet. Nothing here knows a socket: a streaming
+body is any iterable of bytes, and the engine's readers are just that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from pyrox.errors import HTTPError, ProxyError, UpstreamError
+from pyrox.http.headers import Headers
+
+if TYPE_CHECKING:
+    from pyrox.http.forwarding import ClientSide
+
+Body = bytes | Iterable[bytes]
+HeaderItems = Mapping[str, str] | Iterable[tuple[str, str]]
+
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class BodyFilterLike(Protocol):
+    """What ``filter_body`` accepts; see ``pyrox.middleware.BodyFilter``."""
+
+    def feed(self, chunk: bytes, /) -> bytes: ...
+    def finish(self) -> bytes: ...
+
+
+class Message:
+    """What requests and responses share: a version, headers, a body and filters on it."""
+
+    __slots__ = ("_body", "_filters", "headers", "trailers", "version")
+
+    def __init__(self, body: Body | str, headers: HeaderItems) -> None:
+        self.version = "1.1"
+        self.headers = Headers(headers)
+        self.trailers: Headers | None = None
+        self._body: Body = _as_body(body)
+        self._filters: list[BodyFilterLike] | None = None
+
+    @property
+    def body(self) -> Body:
+        """The body: bytes, or an iterable of bytes that can be read once.
+
+        ``b""`` is an empty body. Assigning replaces the body and forgets the filters on the old one;
+        the engine works out the framing afterwards.
+        """
+        return self._body if self._filters is None else self.stream()
+
+    @body.setter
+    def body(self, body: Body | str) -> None:
+        self._body = _as_body(body)
+        self._filters = None
+
+    def filter_body(self, body_filter: BodyFilterLike) -> None:
+        """Pass every chunk of the body through ``body_filter`` as it streams by.
+
+        Filters run in the order in which they were added. The length is no longer known, so the
+        engine sends the message chunked (or until close, to an HTTP/1.0 client).
+        """
+        if self._filters is None:
+            self._filters = []
+        self._filters.append(body_filter)
+
+    def stream(self) -> Iterator[bytes]:
+        """Yield the body's chunks, filtered; none of them is empty."""
+        chunks = (self._body,) if isinstance(self._body, bytes) else self._body
+        for body_filter in self._filters or ():
+            chunks = _filtered(chunks, body_filter)
+        return (chunk for chunk in chunks if chunk)
+
+    def read_body(self, limit: int = 1 << 20) -> bytes:
+        """Read the whole body into memory, keep it as the message's body and return it.
+
+        At most ``limit`` bytes (default 1 MiB); a longer one raises the error of ``_too_long``:
+        413 for a request, 502 for a response.
+        """
+        if isinstance(self._body, bytes) and self._filters is None:
+            return self._body
+        received = bytearray()
+        for chunk in self.stream():
+            received += chunk
+            if len(received) > limit:
+                raise self._too_long(limit)
+        self.body = bytes(received)
+        return self._body  # type: ignore[return-value]
+
+    def json(self, limit: int = 1 << 20) -> Any:
+        """Read the body and decode it as JSON; raises ``ValueError`` when it is none."""
+        return json.loads(self.read_body(limit))
+
+    def _too_long(self, limit: int) -> ProxyError:
+        raise NotImplementedError
+
+
+class Request(Message):
+    """A request, as its middleware may see and change it.
+
+    * ``method``: as sent, for example ``"GET"``.
+    * ``target``: what the request line asked for, in origin form with its query (``"/a?b=c"``) or ``"*"``.
+    * ``version``: ``"1.1"`` or ``"1.0"``, of the client's side.
+    * ``headers``: without the hop-by-hop fields, and with Via and X-Forwarded-* already added.
+    * ``upgrade``: the protocol the client offers to switch to, or None; set None to refuse it.
+    * ``client``: whom the request came from; ``client_address`` is the address to judge it by.
+    """
+
+    __slots__ = ("_state", "client", "content_length", "method", "route", "target", "upgrade")
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: HeaderItems = (),
+        body: Body | str = b"",
+        client: ClientSide | None = None,
+    ) -> None:
+        super().__init__(body, headers)
+        self.method = method
+        self.target = target
+        self.client = client
+        self.upgrade: str | None = None
+        self.route: str | None = None
+        # The length of the body as the client declared it; None when it did not, or chunked.
+        self.content_length: int | None = len(self._body) if isinstance(self._body, bytes) else None
+        self._state: dict[str, Any] | None = None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """A scratch dict that lives as long as the request; middleware pass things on in it."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    @property
+    def path(self) -> str:
+        """The target up to its query, still percent-encoded."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """The target after its first ``?``, still percent-encoded; empty when there is none."""
+        return self.target.partition("?")[2]
+
+    @property
+    def host(self) -> str:
+        """The authority the client asked for, with its port if it gave one; ``""`` in HTTP/1.0."""
+        return self.headers.get("host", "")
+
+    @property
+    def scheme(self) -> str:
+        """``"https"`` when the client came by TLS to Pyrox, or to the trusted proxy before it."""
+        return self.client.scheme_of(self.headers) if self.client else "http"
+
+    @property
+    def url(self) -> str:
+        """The absolute URL the client asked for."""
+        return f"{self.scheme}://{self.host}{self.target}"
+
+    @property
+    def client_address(self) -> str:
+        """The client's IP address: the peer's, or, behind ``trusted_proxies``, the first untrusted one."""
+        return self.client.address_of(self.headers) if self.client else ""
+
+    def route_to(self, destination: str) -> None:
+        """Send this request to ``destination`` whatever the router says.
+
+        ``destination`` is ``http://host:port``, ``https://host``, ``unix:/path`` or a cluster's name.
+        Raises ``ValueError`` when it is a URL that names no host, or has a path.
+        """
+        if "://" in destination:
+            parts = urlsplit(destination)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"route_to: {destination!r} is not http://host:port")
+            if parts.path not in ("", "/") or parts.query:
+                raise ValueError(f"route_to: {destination!r} has a path; set request.target instead")
+        self.route = destination
+
+    def _too_long(self, limit: int) -> ProxyError:
+        return HTTPError(413, f"the request body is longer than {limit} bytes")
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target}>"
+
+
+class Response(Message):
+    """A response, from upstream or made by a middleware.
+
+    ``Response(401, "who are you?\\n")``: a str body is sent as UTF-8 and gets a text/plain
+    Content-Type unless ``headers`` has one; bytes and iterables of bytes are sent as they are.
+    """
+
+    __slots__ = ("_callbacks", "_closed", "content_length", "made_by", "reason", "status")
+
+    def __init__(self, status: int, body: Body | str = b"", headers: HeaderItems = ()) -> None:
+        super().__init__(body, headers)
+        if not 200 <= status <= 599:
+            raise ValueError(f"a final response has a status from 200 to 599, not {status!r}")
+        if isinstance(body, str) and "content-type" not in self.headers:
+            self.headers["Content-Type"] = "text/plain; charset=utf-8"
+        self.status = int(status)
+        self.reason = REASONS.get(status, "")
+        # What upstream declared for a body that is not sent (HEAD, 304); see framing.
+        self.content_length: int | None = None
+        # Who made it, for the access log: "upstream", a middleware's name, or None until known.
+        self.made_by: str | None = None
+        self._callbacks: list[Callable[[], object]] | None = None
+        self._closed = False
+
+    @classmethod
+    def json_of(cls, value: Any, status: int = 200, headers: HeaderItems = ()) -> Response:
+        """Make a response whose body is ``value`` as JSON."""
+        response = cls(status, json.dumps(value).encode() + b"\n", headers)
+        response.headers.setdefault("Content-Type", "application/json")
+        return response
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Call ``callback()`` once, after the last byte was sent or when the exchange failed.
+
+        Callbacks run in the order in which they were added; an exception in one is logged and does
+        not keep the others from running.
+        """
+        if self._callbacks is None:
+            self._callbacks = []
+        self._callbacks.append(callback)
+
+    def close(self) -> list[Exception]:
+        """Release the body and run the ``on_close`` callbacks; a second call does nothing.
+
+        Returns the exceptions that callbacks raised, for the caller to log.
+        """
+        if self._closed:
+            return []
+        self._closed = True
+        callbacks = self._callbacks or []
+        close_body = getattr(self._body, "close", None)
+        if close_body is not None:
+            callbacks = [close_body, *callbacks]
+        failures = []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception as error:
+                failures.append(error)
+        return failures
+
+    def _too_long(self, limit: int) -> ProxyError:
+        return UpstreamError(f"the response body is longer than {limit} bytes")
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} made by {self.made_by or 'nobody yet'}>"
+
+
+def _as_body(body: Body | str) -> Body:
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, (bytearray, memoryview)):
+        return bytes(body)
+    if not isinstance(body, bytes) and not isinstance(body, Iterable):
+        raise TypeError(f"a body is bytes or an iterable of bytes, not {body!r}")
+    return body
+
+
+def _filtered(chunks: Iterable[bytes], body_filter: BodyFilterLike) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield body_filter.feed(chunk)
+    yield body_filter.finish()

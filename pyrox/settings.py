@@ -1,0 +1,127 @@
+"""``Settings``: the configuration as the rest of Pyrox sees it, typed and frozen.
+
+Meaning, range and default of each option stand in ``configspec.ini`` and nowhere else; a test keeps
+the names here equal to the names there. Times are seconds (0 switches a timeout off), sizes bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+Network = IPv4Network | IPv6Network
+RawOptions = Mapping[str, "str | list[str]"]
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    bind_host: tuple[str, ...]
+    processes: int
+    plugin_paths: tuple[str, ...]
+    enable_profiling: bool
+    worker_connections: int
+    graceful_timeout: float
+    backlog: int
+    reload: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SslSettings:
+    cert_file: str | None
+    key_file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingSettings:
+    console: bool
+    logfile: str | None
+    verbosity: str
+    access_log: str | None
+    access_log_format: str
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    upstream: tuple[str, ...]
+    downstream: tuple[str, ...]
+    use_singletons: bool
+    aliases: Mapping[str, str]
+    options: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingSettings:
+    upstream_hosts: tuple[str, ...]
+    preserve_host: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatesSettings:
+    pyrox_error_sc: int
+    rejection_sc: int
+
+
+@dataclass(frozen=True, slots=True)
+class MiddlewareSettings:
+    stack: tuple[str, ...]
+    sections: Mapping[str, RawOptions]  # [[name]] -> its options as written, "class" among them
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    underscore_headers: str  # drop | allow | reject
+    trusted_proxies: tuple[Network, ...]
+    forwarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    request_line: int
+    head_size: int
+    head_fields: int
+    max_body_size: int  # 0: no limit
+    chunk_extension: int
+    chunk_extensions: int
+    buffer_size: int
+    unread_body: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutSettings:
+    client_head: float
+    client_body: float
+    client_idle: float
+    client_write: float
+    client_half_closed: float
+    upstream_connect: float
+    upstream_tls: float
+    upstream_first_byte: float
+    upstream_read: float
+    upstream_idle: float
+    tunnel_timeout: float
+    exchange: float
+    linger: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    idle_connections: int  # kept per server and worker
+    verify: bool
+    ca_file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    source: str  # the file the settings came from, for messages
+    core: CoreSettings
+    ssl: SslSettings
+    logging: LoggingSettings
+    pipeline: PipelineSettings
+    routing: RoutingSettings
+    templates: TemplatesSettings
+    middleware: MiddlewareSettings
+    http: HttpSettings
+    limits: LimitSettings
+    timeouts: TimeoutSettings
+    upstream: UpstreamSettings
