@@ -15,8 +15,8 @@ Field = tuple[bytes, bytes, bytes]
 
 # RFC 9110 5.6.2: token. RFC 9110 5.5: VCHAR, obs-text, SP and HTAB; other controls are what
 # response splitting and log forging are made of.
-_is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
 def make_field(name: str, value: str) -> Field:
@@ -27,9 +27,9 @@ def make_field(name: str, value: str) -> Field:
     """
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"header name and value must be str, not {name!r}: {value!r}")
-    if _is_token(name) is None:
+    if is_token(name) is None:
         raise ValueError(f"invalid header name {name!r}")
-    if _has_control(value) is not None:
+    if has_control(value) is not None:
         raise ValueError(f"control character in the value of header {name!r}: {value!r}")
     try:
         raw_value = value.strip(" \t").encode("latin-1")

@@ -7,19 +7,24 @@ body is any iterable of bytes, and the engine's readers are just that.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from pyrox.errors import HTTPError, ProxyError, UpstreamError
-from pyrox.http.headers import Headers
+from pyrox.http.headers import Field, Headers, has_control, is_token
 
 if TYPE_CHECKING:
+    from pyrox.exchange import Exchange
     from pyrox.http.forwarding import ClientSide
 
 Body = bytes | Iterable[bytes]
 HeaderItems = Mapping[str, str] | Iterable[tuple[str, str]]
+
+# RFC 9112 3.2.1 without the fragment mark, which never belongs on the wire.
+_is_origin_form = re.compile(r"/[!\"$-~]*").fullmatch
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
@@ -101,15 +106,26 @@ class Message:
 class Request(Message):
     """A request, as its middleware may see and change it.
 
-    * ``method``: as sent, for example ``"GET"``.
-    * ``target``: what the request line asked for, in origin form with its query (``"/a?b=c"``) or ``"*"``.
+    * ``method`` and ``target``: the request line; ``path`` and ``query`` are the target's parts.
     * ``version``: ``"1.1"`` or ``"1.0"``, of the client's side.
     * ``headers``: without the hop-by-hop fields, and with Via and X-Forwarded-* already added.
     * ``upgrade``: the protocol the client offers to switch to, or None; set None to refuse it.
     * ``client``: whom the request came from; ``client_address`` is the address to judge it by.
     """
 
-    __slots__ = ("_state", "client", "content_length", "method", "route", "target", "upgrade")
+    __slots__ = (
+        "_method",
+        "_state",
+        "_target",
+        "accepts_trailers",
+        "claims",
+        "client",
+        "content_length",
+        "exchange",
+        "keep_alive",
+        "route",
+        "upgrade",
+    )
 
     def __init__(
         self,
@@ -123,11 +139,56 @@ class Request(Message):
         self.method = method
         self.target = target
         self.client = client
-        self.upgrade: str | None = None
-        self.route: str | None = None
-        # The length of the body as the client declared it; None when it did not, or chunked.
-        self.content_length: int | None = len(self._body) if isinstance(self._body, bytes) else None
+        self._rest()
+
+    @classmethod
+    def from_head(cls, method: str, target: str, version: str, fields: list[Field]) -> Request:
+        """Make a request from a parsed head, unchecked; its body is empty."""
+        request = cls.__new__(cls)
+        request._method = method
+        request._target = target
+        request.version = version
+        request.headers = Headers.from_fields(fields)
+        request.trailers = request._filters = request.client = None
+        request._body = b""
+        request._rest()
+        return request
+
+    def _rest(self) -> None:
         self._state: dict[str, Any] | None = None
+        self.route: str | None = None
+        self.upgrade: str | None = None
+        self.accepts_trailers = False  # the client sent TE: trailers
+        self.keep_alive = True  # the client wants to send another request on this connection
+        self.content_length: int | None = None  # as the client declared it; CHUNKED when chunked
+        self.claims: list[Field] | None = None  # X-Forwarded-* and the like, before they are judged
+        self.exchange: Exchange | None = None  # the engine's record; None for a request made here
+
+    @property
+    def method(self) -> str:
+        """The method as sent, for example ``"GET"``; assigning anything but a token: ``ValueError``."""
+        return self._method
+
+    @method.setter
+    def method(self, method: str) -> None:
+        if not is_token(method):
+            raise ValueError(f"invalid method {method!r}")
+        self._method = method
+
+    @property
+    def target(self) -> str:
+        """What is asked for, in origin form with its query (``"/a?b=c"``), or ``"*"``.
+
+        Assigning anything else raises ``ValueError``: a space or a line break here would be a second
+        request to the upstream.
+        """
+        return self._target
+
+    @target.setter
+    def target(self, target: str) -> None:
+        if target != "*" and not _is_origin_form(target):
+            raise ValueError(f"invalid request target {target!r}; it starts with / and is percent-encoded")
+        self._target = target
 
     @property
     def state(self) -> dict[str, Any]:
@@ -194,7 +255,7 @@ class Response(Message):
     Content-Type unless ``headers`` has one; bytes and iterables of bytes are sent as they are.
     """
 
-    __slots__ = ("_callbacks", "_closed", "content_length", "made_by", "reason", "status")
+    __slots__ = ("_callbacks", "_closed", "_reason", "content_length", "made_by", "status")
 
     def __init__(self, status: int, body: Body | str = b"", headers: HeaderItems = ()) -> None:
         super().__init__(body, headers)
@@ -203,13 +264,40 @@ class Response(Message):
         if isinstance(body, str) and "content-type" not in self.headers:
             self.headers["Content-Type"] = "text/plain; charset=utf-8"
         self.status = int(status)
-        self.reason = REASONS.get(status, "")
-        # What upstream declared for a body that is not sent (HEAD, 304); see framing.
+        self._reason = REASONS.get(status, "")
+        self._rest()
+
+    @classmethod
+    def from_head(cls, status: int, reason: str, version: str, fields: list[Field]) -> Response:
+        """Make a response from a parsed head, unchecked; its body is empty."""
+        response = cls.__new__(cls)
+        response.status = status
+        response._reason = reason
+        response.version = version
+        response.headers = Headers.from_fields(fields)
+        response.trailers = response._filters = None
+        response._body = b""
+        response._rest()
+        return response
+
+    def _rest(self) -> None:
+        # What upstream declared for a body that is not sent (HEAD, 304).
         self.content_length: int | None = None
         # Who made it, for the access log: "upstream", a middleware's name, or None until known.
         self.made_by: str | None = None
         self._callbacks: list[Callable[[], object]] | None = None
         self._closed = False
+
+    @property
+    def reason(self) -> str:
+        """The reason phrase; assigning one with a control character raises ``ValueError``."""
+        return self._reason
+
+    @reason.setter
+    def reason(self, reason: str) -> None:
+        if has_control(reason):
+            raise ValueError(f"control character in reason phrase {reason!r}")
+        self._reason = reason
 
     @classmethod
     def json_of(cls, value: Any, status: int = 200, headers: HeaderItems = ()) -> Response:

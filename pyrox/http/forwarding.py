@@ -1,0 +1,196 @@
+"""What a proxy changes between its two sides: Via, X-Forwarded-*, Forwarded, Max-Forwards, Date.
+
+All of it happens on receipt, before the middleware: so no middleware ever sees a claim about the client
+that the peer was not entitled to make, and each may still change what goes upstream.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from email.utils import formatdate
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from pyrox.errors import ClientError
+from pyrox.http.headers import Field, Headers
+from pyrox.http.message import Request, Response
+
+Network = IPv4Network | IPv6Network
+
+_VIA: dict[str, Field] = {
+    version: (b"via", b"Via", b"%b pyrox" % version.encode()) for version in ("1.0", "1.1")
+}
+_NEVER_ECHOED = frozenset((b"authorization", b"cookie"))  # RFC 9110 9.3.8
+
+
+class ClientSide:
+    """Who is at the other end of a client connection; one object for all its requests.
+
+    * ``address``: the peer's IP address, ``"unix"`` for a unix socket; ``port``: its port or 0.
+    * ``tls``: whether the peer speaks TLS to Pyrox.
+    * ``trusted``: whether the peer is in ``trusted_proxies``, so that its X-Forwarded-* count.
+    """
+
+    __slots__ = ("_for_field", "_proto_field", "_trust", "address", "forwarded", "port", "tls", "trusted")
+
+    def __init__(
+        self,
+        address: str,
+        port: int = 0,
+        *,
+        tls: bool = False,
+        trusted_proxies: tuple[Network, ...] = (),
+        forwarded: bool = False,
+    ) -> None:
+        self.address = address
+        self.port = port
+        self.tls = tls
+        self.forwarded = forwarded
+        self._trust = trusted_proxies
+        self.trusted = bool(trusted_proxies) and is_in_networks(address, trusted_proxies)
+        self._for_field: Field = (b"x-forwarded-for", b"X-Forwarded-For", address.encode())
+        proto = b"https" if tls else b"http"
+        self._proto_field: Field = (b"x-forwarded-proto", b"X-Forwarded-Proto", proto)
+
+    def address_of(self, headers: Headers) -> str:
+        """The client's address: walking X-Forwarded-For from the right, the first untrusted one.
+
+        What stands left of an untrusted address was written by whoever is at that address.
+        """
+        if not self.trusted:
+            return self.address
+        address = self.address
+        chain = ",".join(headers.get_all("x-forwarded-for")).split(",")
+        # The last entry is the peer itself, added on receipt.
+        for entry in reversed(chain[:-1]):
+            candidate = _bare_address(entry)
+            if candidate is None:
+                break
+            address = candidate
+            if not is_in_networks(address, self._trust):
+                break
+        return address
+
+    def scheme_of(self, headers: Headers) -> str:
+        """The scheme the client used: what a trusted peer says, else what this connection speaks."""
+        if self.trusted:
+            claimed = headers.get("x-forwarded-proto", "").lower()
+            if claimed in ("http", "https"):
+                return claimed
+        return "https" if self.tls else "http"
+
+    def receive(self, request: Request) -> None:
+        """Judge the claims that came with ``request`` and add the fields a proxy adds.
+
+        X-Forwarded-For is appended to for a trusted peer and replaced for any other; the other claims
+        of an untrusted peer are dropped. Raises ``ClientError`` 400 for a bad Max-Forwards.
+        """
+        request.client = self
+        fields = request.headers.fields
+        fields.append(_VIA[request.version])
+        if request.claims is None:
+            fields.append(self._for_field)
+            fields.append(self._proto_field)
+            fields.append((b"x-forwarded-host", b"X-Forwarded-Host", _host(request)))
+        else:
+            self._receive_claims(request, request.claims)
+        if self.forwarded:
+            self._add_forwarded(request)
+        if request._method == "OPTIONS" or request._method == "TRACE":
+            _count_forward(request)
+
+    def _receive_claims(self, request: Request, claims: list[Field]) -> None:
+        fields = request.headers.fields
+        if not self.trusted:
+            claims = []
+        chain = [field[2] for field in claims if field[0] == b"x-forwarded-for"]
+        fields += [field for field in claims if field[0] != b"x-forwarded-for"]
+        names = {field[0] for field in claims}
+        fields.append((*self._for_field[:2], b", ".join([*chain, self._for_field[2]])))
+        if b"x-forwarded-proto" not in names:
+            fields.append(self._proto_field)
+        if b"x-forwarded-host" not in names:
+            fields.append((b"x-forwarded-host", b"X-Forwarded-Host", _host(request)))
+
+    def _add_forwarded(self, request: Request) -> None:
+        """RFC 7239: one element for this hop, after those a trusted peer sent."""
+        node = f'"[{self.address}]"' if ":" in self.address else self.address
+        host = _host(request).decode("latin-1")
+        element = f'for={node};host="{host}";proto={"https" if self.tls else "http"}'
+        before = request.headers.get_all("forwarded")
+        request.headers["Forwarded"] = ", ".join([*before, element])
+
+
+def _host(request: Request) -> bytes:
+    for field in request.headers.fields:
+        if field[0] == b"host":
+            return field[2]
+    return b""
+
+
+def _count_forward(request: Request) -> None:
+    """RFC 9110 7.6.2: Max-Forwards counts down for TRACE and OPTIONS; 0 means answer it here."""
+    value = request.headers.get("max-forwards")
+    if value is None:
+        return
+    if not value.isdigit() or len(value) > 10:
+        raise ClientError("Max-Forwards is not a number")
+    if int(value) > 0:
+        request.headers["Max-Forwards"] = str(int(value) - 1)
+
+
+def answer_last_hop(request: Request) -> Response | None:
+    """Answer a TRACE or OPTIONS whose Max-Forwards is 0 (RFC 9110 7.6.2, 9.3.7, 9.3.8)."""
+    if request.method not in ("TRACE", "OPTIONS") or request.headers.get("max-forwards") != "0":
+        return None
+    if request.method == "OPTIONS":
+        return Response(204, headers={"Allow": "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE"})
+    lines = [f"TRACE {request.target} HTTP/{request.version}".encode("latin-1")]
+    lines += [f[1] + b": " + f[2] for f in request.headers.fields if f[0] not in _NEVER_ECHOED]
+    return Response(200, b"\r\n".join([*lines, b"", b""]), {"Content-Type": "message/http"})
+
+
+def add_response_fields(response: Response) -> None:
+    """Add Via, and Date when the upstream sent none (RFC 9110 6.6.1)."""
+    fields = response.headers.fields
+    for field in fields:
+        if field[0] == b"date":
+            break
+    else:
+        fields.append(date_field())
+    fields.append(_VIA[response.version])
+
+
+def date_field() -> Field:
+    """Return a Date field of now (RFC 9110 5.6.7)."""
+    return b"date", b"Date", formatdate(usegmt=True).encode()
+
+
+@lru_cache(maxsize=4096)
+def is_in_networks(address: str, networks: tuple[Network, ...]) -> bool:
+    """Tell whether ``address`` is in one of ``networks``; an IPv4-mapped IPv6 address counts as IPv4."""
+    parsed = parse_address(address)
+    return parsed is not None and any(
+        parsed.version == network.version and parsed in network for network in networks
+    )
+
+
+def parse_address(address: str) -> IPv4Address | IPv6Address | None:
+    """Return the address, unmapped from ``::ffff:1.2.3.4``, or None when it is none."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped
+    return parsed
+
+
+def _bare_address(entry: str) -> str | None:
+    """Take ``1.2.3.4``, ``1.2.3.4:80``, ``::1``, ``[::1]`` or ``[::1]:80`` down to its address."""
+    entry = entry.strip().strip('"')
+    if entry.startswith("["):
+        entry = entry[1:].partition("]")[0]
+    elif entry.count(":") == 1:
+        entry = entry.partition(":")[0]
+    return entry if parse_address(entry) is not None else None

@@ -1,0 +1,40 @@
+"""``Router``: which cluster a request goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyrox.errors import NoRoute
+from pyrox.http.message import Request
+from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.server import parse_server
+
+# Destinations come from middleware and may be made from client input: remember only so many.
+_MAX_ADHOC = 1024
+
+
+class Router:
+    """Sends a request to the default cluster, or to where its middleware routed it."""
+
+    def __init__(self, default: Cluster, clusters: Mapping[str, Cluster] | None = None) -> None:
+        self._default = default
+        self._clusters = {default.name: default, **(clusters or {})}
+        self._adhoc: dict[str, Cluster] = {}
+
+    def route(self, request: Request) -> Cluster:
+        """Return the cluster for ``request``; raises ``NoRoute`` (404) for an unknown name."""
+        if request.route is None:
+            return self._default
+        return self._clusters.get(request.route) or self._adhoc_cluster(request.route)
+
+    def _adhoc_cluster(self, destination: str) -> Cluster:
+        cluster = self._adhoc.get(destination)
+        if cluster is None:
+            try:
+                cluster = Cluster(destination, [parse_server(destination)])
+            except ValueError as error:
+                raise NoRoute(f"route_to: no cluster of that name, and {error}") from None
+            if len(self._adhoc) >= _MAX_ADHOC:
+                self._adhoc.clear()
+            self._adhoc[destination] = cluster
+        return cluster
