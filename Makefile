@@ -1,0 +1,41 @@
+# Each thing a person does has one verb here; `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help start demo test lint format docs bench load ci clean
+
+DEV := ./pyrox_dev.sh
+
+help:  ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## */\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r verb text; do \
+		printf '  make %-8s %s\n' "$$verb" "$$text"; done
+
+start:  ## run the proxy with conf/pyrox.ini
+	$(DEV) start
+
+demo:  ## run only the demo upstream, on 127.0.0.1:8081
+	$(DEV) python -m pyrox demo
+
+test:  ## run all tests; ARGS='tests/unit -x' chooses
+	$(DEV) test $(ARGS)
+
+lint:  ## ruff, mypy --strict, generated pages
+	$(DEV) lint
+
+format:  ## let ruff mend what it can
+	$(DEV) python -m ruff check --fix .
+	$(DEV) python -m ruff format .
+
+docs:  ## write docs/configuration.md anew from the configspec
+	$(DEV) python tools/generate_config_docs.py
+
+bench:  ## measure Pyrox beside other proxies; ARGS= goes to benchmarks/run.py
+	$(DEV) python benchmarks/run.py $(ARGS)
+
+load:  ## 20 users for 30 s against a running proxy on 127.0.0.1:8080
+	$(DEV) python -m pip install --quiet -e '.[load]'
+	$(DEV) python -m locust -f loadtests/locustfile.py --headless -u 20 -r 10 -t 30s -H http://127.0.0.1:8080
+
+ci:  ## what CI runs
+	.ci/run
+
+clean:  ## remove the environment and everything generated
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
