@@ -1,7 +1,9 @@
 """``Exchange``: the record of one request and its response, from first byte in to last byte out.
 
 The engine fills it, the access log reads it. Times are ``time.monotonic()`` seconds; 0.0 means
-"has not happened". Byte counts are of what stood on the client's side of the wire.
+"has not happened". Byte counts are of what stood on the client's side of the wire. When an exchange is
+tried again, ``connect_started`` keeps the time of the first try and the later marks that of the last,
+so that the marks stay in order and the phases between them add up.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ class Exchange:
         "error",
         "finished",
         "first_byte",
+        "head_bytes_sent",
         "head_received",
         "peer_address",
         "raw_request_line",
@@ -40,11 +43,14 @@ class Exchange:
         self.first_byte = 0.0  # the response's head came from upstream
         self.finished = 0.0  # the last byte went out, or the exchange was given up
         self.request: Request | None = None  # None: the head could not be parsed
-        self.raw_request_line = b""  # as received, cut at 1 KiB, when request is None
+        # As received, without its CRLF, because a middleware may change method and target; cut at
+        # 1 KiB when request is None. b"": the access log makes one up from the request.
+        self.raw_request_line = b""
         self.status = 0  # sent to the client; 499: it left first; 101: became a tunnel
         self.answered_by = ""  # "upstream", a middleware's name, or "pyrox" for errors
         self.error = ""  # RFC 9209 error token, or ""
         self.server = ""  # the upstream server, "http://10.0.0.1:8000"; "" when none was asked
         self.retries = 0  # tries after the first
         self.bytes_received = 0  # head and body, as framed on the wire
-        self.bytes_sent = 0
+        self.bytes_sent = 0  # likewise, 1xx included
+        self.head_bytes_sent = 0  # of them, the heads: nginx's body_bytes_sent is the difference
