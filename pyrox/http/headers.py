@@ -17,6 +17,7 @@ Field = tuple[bytes, bytes, bytes]
 # response splitting and log forging are made of.
 is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+is_latin1 = re.compile(r"[\x00-\xff]*").fullmatch
 
 
 def make_field(name: str, value: str) -> Field:
@@ -31,12 +32,16 @@ def make_field(name: str, value: str) -> Field:
         raise ValueError(f"invalid header name {name!r}")
     if has_control(value) is not None:
         raise ValueError(f"control character in the value of header {name!r}: {value!r}")
-    try:
-        raw_value = value.strip(" \t").encode("latin-1")
-    except UnicodeEncodeError:
-        raise ValueError(f"header {name!r} has a character outside latin-1: {value!r}") from None
+    if is_latin1(value) is None:
+        raise ValueError(f"header {name!r} has a character outside latin-1: {value!r}")
     raw_name = name.encode("ascii")
-    return raw_name.lower(), raw_name, raw_value
+    return raw_name.lower(), raw_name, value.strip(" \t").encode("latin-1")
+
+
+def _key(name: str) -> bytes:
+    # A name outside ASCII is nobody's, and "?" stands in no name. Lower-casing comes second because the
+    # Kelvin sign's lower case is an ASCII k.
+    return name.encode("ascii", "replace").lower()
 
 
 class Headers(MutableMapping[str, str]):
@@ -70,7 +75,7 @@ class Headers(MutableMapping[str, str]):
         return headers
 
     def __getitem__(self, name: str) -> str:
-        key = name.lower().encode("latin-1")
+        key = _key(name)
         for field in self.fields:
             if field[0] == key:
                 return field[2].decode("latin-1")
@@ -84,7 +89,7 @@ class Headers(MutableMapping[str, str]):
     def get(self, name: str, default: None) -> str | None: ...
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of ``name``, or ``default``."""
-        key = name.lower().encode("latin-1")
+        key = _key(name)
         for field in self.fields:
             if field[0] == key:
                 return field[2].decode("latin-1")
@@ -92,7 +97,7 @@ class Headers(MutableMapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """Return the value of every line called ``name``, in order."""
-        key = name.lower().encode("latin-1")
+        key = _key(name)
         return [field[2].decode("latin-1") for field in self.fields if field[0] == key]
 
     def __setitem__(self, name: str, value: str) -> None:
@@ -108,8 +113,14 @@ class Headers(MutableMapping[str, str]):
         """Add one more line called ``name`` after all others."""
         self.fields.append(make_field(name, value))
 
+    def update(self, items: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:  # type: ignore[override]
+        """Replace every line whose name stands in ``items`` by the lines there, all of them."""
+        new = Headers(items).fields
+        names = {field[0] for field in new}
+        self.fields = [field for field in self.fields if field[0] not in names] + new
+
     def __delitem__(self, name: str) -> None:
-        key = name.lower().encode("latin-1")
+        key = _key(name)
         kept = [field for field in self.fields if field[0] != key]
         if len(kept) == len(self.fields):
             raise KeyError(name)
@@ -117,13 +128,13 @@ class Headers(MutableMapping[str, str]):
 
     def discard(self, name: str) -> None:
         """Remove every line called ``name``, if there is any."""
-        key = name.lower().encode("latin-1")
+        key = _key(name)
         self.fields = [field for field in self.fields if field[0] != key]
 
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str):
             return False
-        key = name.lower().encode("latin-1", "replace")
+        key = _key(name)
         return any(field[0] == key for field in self.fields)
 
     def __iter__(self) -> Iterator[str]:

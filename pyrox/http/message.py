@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from pyrox.errors import HTTPError, ProxyError, UpstreamError
-from pyrox.http.headers import Field, Headers, has_control, is_token
+from pyrox.http.headers import Field, Headers, has_control, is_latin1, is_token
 
 if TYPE_CHECKING:
     from pyrox.exchange import Exchange
@@ -86,6 +86,8 @@ class Message:
         413 for a request, 502 for a response.
         """
         if isinstance(self._body, bytes) and self._filters is None:
+            if len(self._body) > limit:
+                raise self._too_long(limit)
             return self._body
         received = bytearray()
         for chunk in self.stream():
@@ -255,23 +257,20 @@ class Response(Message):
     Content-Type unless ``headers`` has one; bytes and iterables of bytes are sent as they are.
     """
 
-    __slots__ = ("_callbacks", "_closed", "_reason", "content_length", "made_by", "status")
+    __slots__ = ("_callbacks", "_closed", "_reason", "_status", "content_length", "made_by")
 
     def __init__(self, status: int, body: Body | str = b"", headers: HeaderItems = ()) -> None:
         super().__init__(body, headers)
-        if not 200 <= status <= 599:
-            raise ValueError(f"a final response has a status from 200 to 599, not {status!r}")
         if isinstance(body, str) and "content-type" not in self.headers:
             self.headers["Content-Type"] = "text/plain; charset=utf-8"
-        self.status = int(status)
-        self._reason = REASONS.get(status, "")
+        self.status = status
         self._rest()
 
     @classmethod
     def from_head(cls, status: int, reason: str, version: str, fields: list[Field]) -> Response:
         """Make a response from a parsed head, unchecked; its body is empty."""
         response = cls.__new__(cls)
-        response.status = status
+        response._status = status
         response._reason = reason
         response.version = version
         response.headers = Headers.from_fields(fields)
@@ -289,14 +288,32 @@ class Response(Message):
         self._closed = False
 
     @property
+    def status(self) -> int:
+        """The status code; assigning one also sets its usual reason phrase.
+
+        Assigning anything but a final status, 200 to 599, raises ``ValueError``.
+        """
+        return self._status
+
+    @status.setter
+    def status(self, status: int) -> None:
+        if not isinstance(status, int) or not 200 <= status <= 599:
+            raise ValueError(f"a final response has a status from 200 to 599, not {status!r}")
+        self._status = int(status)
+        self._reason = REASONS.get(status, "")
+
+    @property
     def reason(self) -> str:
-        """The reason phrase; assigning one with a control character raises ``ValueError``."""
+        """The reason phrase.
+
+        Assigning one with a control character or outside latin-1 raises ``ValueError``.
+        """
         return self._reason
 
     @reason.setter
     def reason(self, reason: str) -> None:
-        if has_control(reason):
-            raise ValueError(f"control character in reason phrase {reason!r}")
+        if has_control(reason) or not is_latin1(reason):
+            raise ValueError(f"reason phrase {reason!r} cannot be sent")
         self._reason = reason
 
     @classmethod
@@ -355,5 +372,6 @@ def _as_body(body: Body | str) -> Body:
 
 def _filtered(chunks: Iterable[bytes], body_filter: BodyFilterLike) -> Iterator[bytes]:
     for chunk in chunks:
-        yield body_filter.feed(chunk)
+        if chunk:  # the filter before this one may have had nothing to send yet
+            yield body_filter.feed(chunk)
     yield body_filter.finish()
