@@ -93,6 +93,7 @@ class _Collector:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         lower = name.lower()
+        value = value.rstrip(b" \t")  # RFC 9110 5.5; llhttp strips only what stands before a value
         if lower in self.special_names:
             self.special.append((lower, name, value))
         else:
