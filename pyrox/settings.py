@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 Network = IPv4Network | IPv6Network
-RawOptions = Mapping[str, "str | list[str]"]
+RawValue = str | list[str]
+RawOptions = Mapping[str, RawValue | Mapping[str, RawValue]]  # as written; a mapping is a [[[subsection]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,225 @@
+"""pyrox.ini -> ``Settings``: the file is read, parsed by configobj, and checked against configspec.ini.
+
+Nothing stops at the first fault. Each step reports what it finds and goes on with what it has, so that
+one ``ConfigError`` names every problem of the file: its syntax by line, all else by section and key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from configobj import ConfigObj, ConfigObjError, DuplicateError
+from configobj.validate import Validator
+
+from pyrox.config_environment import References
+from pyrox.config_report import Report
+from pyrox.config_rules import broken_rules
+from pyrox.config_sections import SectionReader, Tree
+from pyrox.config_values import checks
+from pyrox.errors import ConfigError
+from pyrox.settings import (
+    CoreSettings,
+    HttpSettings,
+    LimitSettings,
+    LoggingSettings,
+    MiddlewareSettings,
+    RoutingSettings,
+    Settings,
+    SslSettings,
+    TemplatesSettings,
+    TimeoutSettings,
+    UpstreamSettings,
+)
+
+Overrides = Mapping[str, Mapping[str, object]]
+
+_SPEC = os.path.join(os.path.dirname(__file__), "configspec.ini")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of the spec.
+
+    ``check`` is its type, range and default as the spec writes them, ``""`` for the sections of
+    [middleware]; ``meaning`` is its comment.
+    """
+
+    section: str
+    name: str
+    check: str
+    meaning: str
+
+
+def load_settings(path: str, overrides: Overrides | None = None) -> Settings:
+    """Read the configuration file at ``path``.
+
+    ``overrides`` (section -> key -> value) win over the file; they come from the command line, and their
+    problems are reported as such. Relative paths are taken from the directory of the file.
+    Raises ``ConfigError`` with every problem, also when the file cannot be read.
+    """
+    return parse_settings(_read(path), path, overrides)
+
+
+def parse_settings(
+    text: str | Iterable[str], source: str = "<string>", overrides: Overrides | None = None
+) -> Settings:
+    """Read a configuration from its text or lines; ``source`` stands in messages for the file's name.
+
+    Raises ``ConfigError`` with every problem.
+    """
+    report = Report(source, overrides or {})
+    tree = _parse(text.split("\n") if isinstance(text, str) else list(text), report)
+    _override(tree, overrides or {})
+    settings = _build(source, tree, report)
+    for section, key, reason in broken_rules(settings):
+        report.add(section, key, reason)
+    report.raise_if_any()
+    return settings
+
+
+def read_spec() -> tuple[dict[str, str], list[Option]]:
+    """Return the meaning of each section, and every option, in the order of the spec."""
+    spec = _spec()
+    sections = {name: _comment(spec.comments[name] or spec.initial_comment) for name in spec.sections}
+    options = []
+    for section in spec.sections:
+        for name in (*spec[section].scalars, *spec[section].sections):
+            check = spec[section][name]
+            meaning = _comment(spec[section].comments[name])
+            options.append(Option(section, name, check if isinstance(check, str) else "", meaning))
+    return sections, options
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: there is no such file; name another with -c FILE"]) from None
+    except IsADirectoryError:
+        raise ConfigError([f"{path}: is a directory; name a file in it with -c FILE"]) from None
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}:{line}: is not UTF-8 (byte 0x{content[error.start]:02x})"]) from None
+
+
+def _parse(lines: list[str], report: Report) -> Tree:
+    for number, line in enumerate(lines, 1):
+        if "\0" in line:
+            report.add_line(number, "has a NUL byte; this is not a text file")
+    report.raise_if_any()
+    references = References(os.environ)
+    hidden = [references.hide(line) for line in lines]
+    parsed = _parse_lines(hidden, references, report)
+    _keep_commas(parsed, hidden)
+    return _resolve(parsed, references, report)
+
+
+def _parse_lines(lines: list[str], references: References, report: Report) -> ConfigObj:
+    try:
+        return ConfigObj(lines, interpolation=False)
+    except ConfigObjError as error:
+        for fault in error.errors:
+            report.add_line(fault.line_number, _explain(fault, references))
+        # Behind a broken section marker, options stand in the wrong section, and what they
+        # would be blamed for is not their fault.
+        if any(fault.line.lstrip().startswith("[") or "multiline" in fault.msg for fault in error.errors):
+            report.raise_if_any()
+        return error.config
+
+
+def _explain(fault: ConfigObjError, references: References) -> str:
+    """Say what is wrong with a line; its value stays out of the message, as it may be a secret."""
+    line = references.show(fault.line).strip()
+    key = line.partition("=")[0].strip()
+    if isinstance(fault, DuplicateError):
+        return f"{line if line.startswith('[') else key} stands here a second time; keep one"
+    if line.startswith("["):
+        return f"{line} is no section here; write [name], and below it [[name]] for its subsections"
+    if "Parse error" in fault.msg:
+        return f"{key}: the quotes or commas of its value do not match up"
+    return f"{line!r} is neither [section] nor key = value"
+
+
+def _keep_commas(parsed: ConfigObj, lines: list[str]) -> None:
+    """Make each ``alias.option`` of [pipeline] one text again.
+
+    It was one for the ConfigParser of Pyrox 0.4, whatever it contained; configobj makes a list of one
+    with commas.
+    """
+    section = parsed.get("pipeline")
+    if not isinstance(section, dict):
+        return
+    torn = [key for key, value in section.items() if "." in key and isinstance(value, list)]
+    if torn:
+        try:
+            whole = ConfigObj(lines, interpolation=False, list_values=False)
+        except ConfigObjError as error:
+            whole = error.config
+        for key in torn:
+            section[key] = whole["pipeline"].get(key, section[key])
+
+
+def _resolve(section: Mapping[str, Any], references: References, report: Report, *path: str) -> Tree:
+    """Return ``section`` and those in it as plain dicts, with references resolved."""
+    tree: Tree = {}
+    for hidden, value in section.items():
+        key = references.show(hidden)
+        try:
+            if isinstance(value, Mapping):
+                tree[key] = _resolve(value, references, report, *path, key)
+            elif isinstance(value, list):
+                tree[key] = [references.resolve(item) for item in value]
+            else:
+                tree[key] = references.resolve(value)
+        except ValueError as error:
+            section_name, subsection = (*path, "", "")[:2]
+            report.add(section_name, key, str(error), subsection)
+    return tree
+
+
+def _override(tree: Tree, overrides: Overrides) -> None:
+    for name, options in overrides.items():
+        section = tree.setdefault(name, {})
+        if isinstance(section, dict):
+            for key, value in options.items():
+                section[key] = [*map(str, value)] if isinstance(value, list | tuple) else str(value)
+
+
+@cache
+def _spec() -> ConfigObj:
+    with open(_SPEC, encoding="utf-8") as file:
+        return ConfigObj(file.read().split("\n"), _inspec=True, interpolation=False, raise_errors=True)
+
+
+def _comment(lines: list[str]) -> str:
+    """Return the last paragraph of ``lines`` without its comment signs."""
+    text = "\n".join(line.removeprefix("#").strip() for line in lines)
+    return text.strip().rpartition("\n\n")[2].replace("\n", " ")
+
+
+def _build(source: str, tree: Tree, report: Report) -> Settings:
+    directory = os.path.abspath(os.path.dirname(source))
+    reader = SectionReader(tree, _spec(), Validator(checks(directory)).check, report)
+    return Settings(
+        source=source,
+        core=CoreSettings(**reader.values("core")),
+        ssl=SslSettings(**reader.values("ssl")),
+        logging=LoggingSettings(**reader.values("logging")),
+        pipeline=reader.pipeline(),
+        routing=RoutingSettings(**reader.values("routing")),
+        templates=TemplatesSettings(**reader.values("templates")),
+        middleware=MiddlewareSettings(**reader.values("middleware"), sections=reader.middleware_sections()),
+        http=HttpSettings(**reader.values("http")),
+        limits=LimitSettings(**reader.values("limits")),
+        timeouts=TimeoutSettings(**reader.values("timeouts")),
+        upstream=UpstreamSettings(**reader.values("upstream")),
+    )
