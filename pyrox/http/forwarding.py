@@ -10,6 +10,7 @@ import ipaddress
 from email.utils import formatdate
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from time import time
 
 from pyrox.errors import ClientError
 from pyrox.http.headers import Field, Headers
@@ -163,7 +164,12 @@ def add_response_fields(response: Response) -> None:
 
 def date_field() -> Field:
     """Return a Date field of now (RFC 9110 5.6.7)."""
-    return b"date", b"Date", formatdate(usegmt=True).encode()
+    return _date_field_of(int(time()))
+
+
+@lru_cache(maxsize=1)
+def _date_field_of(second: int) -> Field:
+    return b"date", b"Date", formatdate(second, usegmt=True).encode()
 
 
 @lru_cache(maxsize=4096)

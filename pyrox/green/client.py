@@ -1,0 +1,278 @@
+"""``ClientConnection``: the keep-alive loop of one client."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from pyrox.error_log import log_failure
+from pyrox.errors import ClientError, ClientGone, ClientTimeout, ProxyError
+from pyrox.green.body import BodyReader, LengthReader, LimitedReader, body_reader
+from pyrox.green.deadlines import NEVER
+from pyrox.green.exchange import LiveExchange
+from pyrox.green.respond import send_response
+from pyrox.green.stream import ClientStream, SocketStream
+from pyrox.green.tunnel import Tunnel
+from pyrox.http.error_response import error_response
+from pyrox.http.forwarding import ClientSide
+from pyrox.http.framing import CHUNKED
+from pyrox.http.head import encode_response_head, parse_request_head
+from pyrox.http.message import Request, Response
+
+if TYPE_CHECKING:
+    from pyrox.green.engine import Engine
+
+log = logging.getLogger("pyrox")
+
+
+class ClientConnection:
+    """Reads requests, lets the stack answer them, sends the answers; one greenlet each."""
+
+    __slots__ = ("_half_closed", "_lingers", "engine", "exchange", "side", "started", "stream")
+
+    def __init__(self, engine: Engine, stream: ClientStream, side: ClientSide) -> None:
+        self.engine = engine
+        self.stream = stream
+        self.side = side
+        self.exchange: LiveExchange | None = None  # the one in progress
+        self.started = 0.0  # first byte of the current request
+        self._half_closed = False
+        self._lingers = False
+        stream.unattended = self._on_unattended
+
+    def serve(self) -> None:
+        """Serve requests until either side ends the connection; closes the stream."""
+        try:
+            while self._serve_one():
+                pass
+            if self._lingers:
+                engine = self.engine
+                self.stream.linger(engine.linger_patience, engine.linger_limit)
+        finally:
+            self.stream.close()
+
+    def drain(self) -> None:
+        """Give an idle client a moment to use the connection once more, then let it go."""
+        if self.exchange is None:
+            stream = self.stream
+            stream.read_deadline = min(stream.read_deadline, self.engine.drain_deadline())
+
+    def _serve_one(self) -> bool:
+        """Read one request and answer it; returns whether another may follow."""
+        try:
+            raw = self._next_head()
+            refused = None
+        except ClientGone:
+            return False
+        except ClientError as error:
+            raw, refused = b"", error
+        if raw is None:
+            return False
+        exchange = LiveExchange(self.stream, self.side.address, self.started)
+        self.exchange = exchange
+        exchange.bytes_received = len(raw)
+        response: Response | None = None
+        timer = self.engine.start_exchange_timer(exchange)
+        try:
+            response = self._refuse(exchange, refused) if refused else self._answer(exchange, raw)
+            return self._send(exchange, response)
+        except ClientGone as gone:
+            exchange.status, exchange.error = gone.status, gone.proxy_status
+            return False
+        finally:
+            self.exchange = None
+            if timer is not None:
+                timer.close()
+            exchange.release(response)
+            self._record(exchange)
+
+    def _record(self, exchange: LiveExchange) -> None:
+        exchange.finished = monotonic()
+        if exchange.request_reader is not None:
+            exchange.bytes_received += exchange.request_reader.wire_bytes
+        self.engine.record(exchange)
+
+    # --- the request ---
+
+    def _next_head(self) -> bytes | None:
+        """Return the next request head; None when the client is done, or idle for too long."""
+        stream, engine = self.stream, self.engine
+        skipped = False
+        while not stream.buffer:
+            try:
+                stream.buffer = stream.receive(engine.idle_patience())
+            except ClientTimeout:
+                return None
+            if not stream.buffer:
+                return None
+            # RFC 9112 2.2: ignore at least one empty line before a request; here, at most one.
+            if stream.buffer[:2] == b"\r\n" and not skipped:
+                skipped = True
+                stream.buffer = stream.buffer[2:]
+        self.started = monotonic()
+        raw = stream.read_head(engine.check_partial_head, engine.head_patience)
+        if raw is not None and raw[:2] == b"\r\n" and not skipped:
+            raw = raw[2:]
+        return raw
+
+    def _receive(self, exchange: LiveExchange, raw: bytes) -> Request:
+        """Turn a head into a request with its body attached, ready for the stack."""
+        request = exchange.request = parse_request_head(raw, self.engine.head_limits)
+        exchange.head_received = monotonic()
+        request.exchange = exchange
+        length = request.content_length
+        if length:
+            self._attach_body(exchange, request, length)
+        self.side.receive(request)
+        return request
+
+    def _attach_body(self, exchange: LiveExchange, request: Request, length: int) -> None:
+        engine, stream = self.engine, self.stream
+        limit = engine.max_body_size
+        if limit and length > limit:
+            raise ClientError(f"request body over max_body_size {limit}", status=413)
+        if 0 < length <= len(stream.buffer):
+            data = stream.buffer
+            request._body, stream.buffer = data[:length], data[length:]
+            exchange.bytes_received += length
+            return
+        patience = engine.body_patience
+        if request.headers.get("expect", "").lower() == "100-continue":
+            # The client waits for the upstream's word, so its patience is the upstream's too.
+            patience = min(patience + engine.first_byte_patience, NEVER)
+        reader = body_reader(stream, length, patience, ClientError, engine.chunk_limits)
+        exchange.request_reader = reader
+        request._body = LimitedReader(reader, limit) if limit and length == CHUNKED else reader
+
+    # --- the answer ---
+
+    def _answer(self, exchange: LiveExchange, raw: bytes) -> Response:
+        try:
+            response = self.engine.app(self._receive(exchange, raw))
+            if not isinstance(response, Response):
+                raise TypeError(f"the outermost middleware returned {response!r}, not a Response")
+            return response
+        except ClientGone:
+            raise
+        except ProxyError as error:
+            if exchange.request is None:
+                exchange.raw_request_line = raw[:1024].partition(b"\r\n")[0]
+            return self._refuse(exchange, error)
+        except Exception as error:
+            log_failure(f"{exchange.request!r} failed", error)
+            return self._refuse(exchange, ProxyError(str(error)))
+
+    def _refuse(self, exchange: LiveExchange, error: ProxyError) -> Response:
+        request = exchange.request
+        if request is None and not exchange.raw_request_line:
+            exchange.raw_request_line = self.stream.buffer[:1024].partition(b"\r\n")[0]
+        exchange.error = error.proxy_status
+        if error.source == "upstream":
+            log.warning("%r: %s", request, error.detail)
+        else:
+            log.info("%r from %s refused: %r", request, self.side.address, error)
+        response = error_response(error, request.headers.get("accept") if request else None)
+        if response.status == 502:
+            response.status = self.engine.error_status
+            response.reason = ""
+        response.made_by = getattr(error, "middleware", None) or "pyrox"
+        if error.source == "client" and request is not None:
+            request.keep_alive = False  # where its next request starts is in doubt
+        return response
+
+    def _send(self, exchange: LiveExchange, response: Response) -> bool:
+        exchange.status = response.status
+        exchange.answered_by = response.made_by or "middleware"
+        if response.status == 101:
+            return self._run_tunnel(exchange, response)
+        request = exchange.request
+        keep_alive = request is not None and self._may_keep_alive(exchange, request)
+        try:
+            keep_alive = send_response(exchange, response, keep_alive)
+        except ClientGone:
+            raise
+        except ProxyError as error:
+            exchange.error = error.proxy_status
+            log.warning("%r: %s; aborted", request, error.detail)
+            return False
+        except Exception as error:
+            exchange.error = ProxyError.proxy_status
+            log_failure(f"{request!r}: the response body failed", error)
+            return False
+        reader = exchange.request_reader
+        unread = reader is not None and not reader.is_complete
+        self._lingers = request is None or unread or bool(self.stream.buffer) or request.keep_alive
+        return keep_alive and not unread
+
+    def _may_keep_alive(self, exchange: LiveExchange, request: Request) -> bool:
+        if not request.keep_alive or self.engine.is_draining:
+            return False
+        reader = exchange.request_reader
+        if reader is None or reader.is_complete:
+            return True
+        return not exchange.is_uploading and self._read_unread(request, reader)
+
+    def _read_unread(self, request: Request, reader: BodyReader) -> bool:
+        """Read what is left of a body that nobody wanted, if it is little and comes soon."""
+        engine = self.engine
+        limit = engine.unread_body
+        too_long = isinstance(reader, LengthReader) and reader.left > limit
+        # After a final answer the client of Expect: 100-continue may or may not send its body.
+        if too_long or "expect" in request.headers:
+            return False
+        deadline = engine.clock.now + engine.linger_patience
+        received = 0
+        try:
+            while not reader.is_complete and received <= limit:
+                reader.patience = max(deadline - engine.clock.now, 1)
+                received += len(reader.read())
+        except ProxyError:
+            return False
+        return reader.is_complete
+
+    def _run_tunnel(self, exchange: LiveExchange, response: Response) -> bool:
+        engine, attempt = self.engine, exchange.attempts[-1]
+        framing = f"Connection: Upgrade\r\nUpgrade: {exchange.switched_to}\r\n".encode("latin-1")
+        exchange.send(encode_response_head(response, framing))
+        self.stream.unattended = None
+        tunnel = Tunnel(self.stream, attempt.connection.stream, engine.clock, engine.tunnel_patience)
+        try:
+            tunnel.run()
+        finally:
+            exchange.bytes_sent += tunnel.sent
+            exchange.bytes_received += tunnel.received
+        return False
+
+    # --- a client that speaks or leaves while nobody listens ---
+
+    def _on_unattended(self, stream: SocketStream) -> None:
+        """Called in the hub: bytes, an end or a reset came while the exchange is elsewhere."""
+        try:
+            data = stream.probe()
+        except ClientGone as gone:
+            stream.pause()
+            self._cancel(gone)
+            return
+        if data is None:
+            return
+        stream.pause()
+        if data:
+            return  # the next request, or a body that waits to be read: back-pressure
+        # A FIN alone does not say whether the client still reads.
+        patience = self.engine.half_closed_patience
+        if self._half_closed or not patience:
+            self._cancel(ClientGone("left before its answer"))
+        else:
+            self._half_closed = True
+            stream.read_deadline = self.engine.clock.now + patience
+
+    def _cancel(self, gone: ClientGone) -> None:
+        if self.exchange is not None:
+            self.exchange.cancel(gone)
+
+    def abort(self) -> None:
+        """End the connection now, whatever it is doing."""
+        gone = ClientGone("the proxy stops")
+        self._cancel(gone)
+        self.stream.fail(gone)

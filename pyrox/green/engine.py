@@ -1,0 +1,119 @@
+"""``Engine``: what one worker builds once and all its connections share."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from pyrox.access_log import AccessLog
+from pyrox.green.client import ClientConnection
+from pyrox.green.deadlines import Deadlines
+from pyrox.green.exchange import LiveExchange
+from pyrox.green.forwarder import Forwarder
+from pyrox.green.pool import UpstreamPool
+from pyrox.green.tls import upstream_context
+from pyrox.green.upstream import Connector
+from pyrox.http.framing import ChunkLimits
+from pyrox.http.head import HeadLimits, check_partial_request_head
+from pyrox.middleware.base import App
+from pyrox.middleware.stack import build_stack, load_stack
+from pyrox.router import Router
+from pyrox.settings import Settings
+from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.server import parse_server
+
+log = logging.getLogger("pyrox")
+
+
+class Engine:
+    """The stack, the pool, the limits and the log of one worker; made after the fork.
+
+    Raises ``ConfigError`` when the middleware cannot be built.
+    """
+
+    def __init__(self, settings: Settings, upstream_hosts: tuple[str, ...] | None = None) -> None:
+        limits, timeouts = settings.limits, settings.timeouts
+        self.settings = settings
+        self.clock = clock = Deadlines()
+        self.head_limits = HeadLimits(
+            limits.request_line, limits.head_size, limits.head_fields, settings.http.underscore_headers
+        )
+        self.chunk_limits = ChunkLimits(
+            limits.chunk_extension, limits.chunk_extensions, limits.head_size, limits.head_fields
+        )
+        self.max_body_size = limits.max_body_size
+        self.unread_body = self.linger_limit = limits.unread_body
+        self.error_status = settings.templates.pyrox_error_sc
+        self.head_patience = clock.ticks(timeouts.client_head)
+        self.body_patience = clock.ticks(timeouts.client_body)
+        self.first_byte_patience = clock.ticks(timeouts.upstream_first_byte)
+        self.tunnel_patience = clock.ticks(timeouts.tunnel_timeout)
+        self.linger_patience = clock.ticks(timeouts.linger)
+        half_closed = timeouts.client_half_closed
+        self.half_closed_patience = clock.ticks(half_closed) if half_closed else 0
+        self._idle_patience = clock.ticks(timeouts.client_idle)
+        self._drain_patience = clock.ticks(1.0)
+        self.is_draining = False
+        self.connections: set[ClientConnection] = set()
+        self.access_log = AccessLog(settings.logging.access_log, settings.logging.access_log_format)
+        self.record = self.access_log.write
+        self.pool = self._make_pool()
+        self.app = self._make_app(upstream_hosts or settings.routing.upstream_hosts)
+
+    def _make_pool(self) -> UpstreamPool:
+        settings = self.settings
+        connector = Connector(self.clock, settings.timeouts, upstream_context(settings.upstream))
+        idle_timeout = settings.timeouts.upstream_idle
+        return UpstreamPool(connector, self.clock, idle_timeout, settings.upstream.idle_connections)
+
+    def _make_app(self, upstream_hosts: tuple[str, ...]) -> App:
+        settings = self.settings
+        cluster = Cluster("upstream_hosts", [parse_server(url) for url in upstream_hosts])
+        forwarder = Forwarder(
+            Router(cluster),
+            self.pool,
+            self.head_limits,
+            self.chunk_limits,
+            first_byte_patience=self.first_byte_patience,
+            read_patience=self.clock.ticks(settings.timeouts.upstream_read),
+            preserve_host=settings.routing.preserve_host,
+        )
+        return build_stack(load_stack(settings.middleware, settings.source), forwarder)
+
+    def check_partial_head(self, data: bytes) -> None:
+        """Refuse an incomplete request head that cannot become a valid one."""
+        check_partial_request_head(data, self.head_limits)
+
+    def idle_patience(self) -> int:
+        """Return how many ticks a client may keep an idle connection."""
+        return self._drain_patience if self.is_draining else self._idle_patience
+
+    def start_exchange_timer(self, exchange: LiveExchange) -> Any:
+        """Start the timer of a whole exchange, when there is one by configuration."""
+        timeout = self.settings.timeouts.exchange
+        if not timeout:
+            return None
+        timer = self.clock.hub.loop.timer(timeout)
+        timer.start(exchange.expire)
+        return timer
+
+    def start(self) -> None:
+        """Start what runs beside the connections."""
+        self.clock.start()
+
+    def drain(self) -> None:
+        """Let every exchange finish, and no connection start another after the one it is at."""
+        self.is_draining = True
+        for connection in self.connections:
+            connection.drain()
+
+    def drain_deadline(self) -> int:
+        """Return the tick at which idle connections are given up while draining."""
+        return self.clock.now + self._drain_patience
+
+    def close(self) -> None:
+        """Release everything: idle upstream connections, the clock, the log."""
+        self.pool.close()
+        self.clock.stop()
+        self.access_log.close()
+

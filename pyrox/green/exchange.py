@@ -1,0 +1,94 @@
+"""``LiveExchange``: an exchange in progress, the record and the hands the engine has in it."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from pyrox.error_log import log_failure
+from pyrox.errors import ClientGone, ProxyError, UpstreamTimeout
+from pyrox.exchange import Exchange
+from pyrox.green.body import BodyReader
+from pyrox.green.stream import SocketStream
+from pyrox.http.head import ResponseHead, encode_response_head
+from pyrox.http.message import Response
+
+if TYPE_CHECKING:
+    from pyrox.green.forwarder import UpstreamExchange
+
+
+class LiveExchange(Exchange):
+    """One exchange of one client connection; the forwarder reports to it, the client may cancel it."""
+
+    __slots__ = ("attempts", "cancelled", "request_reader", "responses", "stream", "switched_to")
+
+    def __init__(self, stream: SocketStream, peer_address: str, started: float) -> None:
+        super().__init__(peer_address, started)
+        self.stream = stream  # the client's side
+        self.request_reader: BodyReader | None = None  # the request's body, while it arrives
+        self.attempts: list[UpstreamExchange] = []
+        self.responses: list[Response] = []  # from upstream, whether or not they are sent on
+        self.cancelled: ProxyError | None = None
+        self.switched_to = ""  # the protocol of a 101
+
+    # --- told by the forwarder ---
+
+    def connected_to(self, attempt: UpstreamExchange) -> None:
+        """A connection for this exchange was found; raises when the exchange was cancelled."""
+        self.connect_done = monotonic()
+        self.server = attempt.connection.server.url
+        self.attempts.append(attempt)
+        if self.cancelled is not None:
+            raise self.cancelled
+
+    def answered_by_upstream(self, head: ResponseHead) -> None:
+        """The head of the final response is here."""
+        self.first_byte = monotonic()
+        self.switched_to = head.upgrade
+        self.responses.append(head.response)
+
+    def relay_informational(self, response: Response) -> None:
+        """Pass a 1xx on at once; HTTP/1.0 knows none (RFC 9110 15.2)."""
+        if self.request is not None and self.request.version == "1.1":
+            self.send(encode_response_head(response, b""))
+
+    # --- told by the client's connection ---
+
+    def send(self, data: bytes) -> None:
+        """Send ``data`` to the client and count it."""
+        self.stream.send(data)
+        self.bytes_sent += len(data)
+
+    def cancel(self, error: ProxyError) -> None:
+        """Give the exchange up: whoever waits for its upstream, now or later, raises ``error``."""
+        self.cancelled = error
+        for attempt in self.attempts:
+            if not attempt.is_closed:
+                attempt.fail(error)
+
+    def expire(self) -> None:
+        """The exchange took longer than its timeout."""
+        error: ProxyError = ClientGone("exchange timeout") if self.bytes_sent else UpstreamTimeout("exchange timeout")
+        self.cancel(error)
+        if self.bytes_sent:
+            self.stream.fail(error)
+
+    @property
+    def is_uploading(self) -> bool:
+        """Whether a part of the request's body is still on its way upstream."""
+        return any(attempt.is_uploading for attempt in self.attempts)
+
+    def release(self, response: Response | None) -> None:
+        """Run the ``on_close`` callbacks, and close what a middleware left open."""
+        if response is not None:
+            _close(response)
+        for made in self.responses:
+            if made is not response:
+                _close(made)
+        for attempt in self.attempts:
+            attempt.close()
+
+
+def _close(response: Response) -> None:
+    for failure in response.close():
+        log_failure("an on_close callback failed", failure)

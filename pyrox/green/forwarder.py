@@ -1,0 +1,248 @@
+"""``Forwarder``: the innermost handler. One request to one server, and its response back."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from pyrox.errors import NoHealthyServer, UpstreamClosed, UpstreamError
+from pyrox.green.body import BodyReader, body_reader
+from pyrox.green.pool import UpstreamPool
+from pyrox.green.upload import Upload
+from pyrox.green.upstream import UpstreamConnection
+from pyrox.http.forwarding import add_response_fields, answer_last_hop
+from pyrox.http.framing import ChunkLimits
+from pyrox.http.head import HeadLimits, ResponseHead, encode_request_head
+from pyrox.http.message import Request, Response
+from pyrox.router import Router
+from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.server import Server
+
+if TYPE_CHECKING:
+    from pyrox.green.exchange import LiveExchange
+
+log = logging.getLogger("pyrox.upstream")
+
+_IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"))
+_EXPECTS_BODY = frozenset(("POST", "PUT", "PATCH"))
+
+
+class UpstreamExchange:
+    """One try at one server: the request on its way, the response, and the connection under both."""
+
+    __slots__ = ("_pool", "connection", "has_answered", "is_closed", "keep_alive", "reader", "request", "upload")
+
+    def __init__(self, connection: UpstreamConnection, pool: UpstreamPool, request: Request) -> None:
+        self._pool = pool
+        self.connection = connection
+        self.request = request
+        self.upload: Upload | None = None
+        self.reader: BodyReader | None = None
+        self.has_answered = False  # some head came back, be it informational
+        self.keep_alive = False  # known when the response head is
+        self.is_closed = False
+
+    @property
+    def is_uploading(self) -> bool:
+        """Whether the request's body is still on its way."""
+        return self.upload is not None and not self.upload.is_complete
+
+    def fail(self, error: BaseException) -> None:
+        """Make whoever waits for this server raise ``error``."""
+        self.connection.stream.fail(error)
+
+    def close(self) -> None:
+        """Give the connection back if both messages ended exactly on a boundary; else close it."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        on_boundary = self.keep_alive and (self.reader is None or self.reader.is_complete)
+        if self.is_uploading:
+            assert self.upload is not None
+            self.upload.stop()
+            on_boundary = False
+        if on_boundary:
+            self._pool.checkin(self.connection)
+        else:
+            self._pool.discard(self.connection)
+
+
+class Forwarder:
+    """Sends requests upstream; the app at the bottom of every stack.
+
+    Raises ``ProxyError``: 404 for an unknown cluster, 503 when no server may be used, 502 and 504 for
+    what a server did or failed to do.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        pool: UpstreamPool,
+        head_limits: HeadLimits,
+        chunk_limits: ChunkLimits,
+        first_byte_patience: int,
+        read_patience: int,
+        preserve_host: bool,
+    ) -> None:
+        self._router = router
+        self._pool = pool
+        self._head_limits = head_limits
+        self._chunk_limits = chunk_limits
+        self._first_byte_patience = first_byte_patience
+        self._read_patience = read_patience
+        self._preserve_host = preserve_host
+
+    def __call__(self, request: Request) -> Response:
+        """Forward ``request`` and return the response as soon as its head is here."""
+        if request._method in ("TRACE", "OPTIONS") and (answer := answer_last_hop(request)):
+            answer.made_by = "pyrox"
+            return answer
+        exchange = request.exchange
+        if exchange is not None:
+            exchange.connect_started = monotonic()
+        cluster = self._router.route(request)
+        tried: tuple[Server, ...] = ()
+        server = cluster.choose(request)
+        fresh = False
+        while True:
+            try:
+                return self._try(server, request, exchange, fresh)
+            except UpstreamError as error:
+                if isinstance(error, _StaleConnection):
+                    fresh = True
+                elif error.retryable:
+                    tried = (*tried, server)
+                    server = _next_server(cluster, request, tried, error)
+                else:
+                    raise
+                log.info("%s: %s; trying again", tried[-1] if tried else server, error)
+                if exchange is not None:
+                    exchange.retries += 1
+
+    def _try(
+        self, server: Server, request: Request, exchange: LiveExchange | None, fresh: bool
+    ) -> Response:
+        method = request._method
+        connection = self._pool.checkout(server, fresh=fresh, certain=method not in _IDEMPOTENT)
+        attempt = UpstreamExchange(connection, self._pool, request)
+        try:
+            if exchange is not None:
+                exchange.connected_to(attempt)
+            self._send(attempt, exchange)
+            head = self._read_head(attempt, exchange)
+        except UpstreamClosed as error:
+            attempt.close()
+            if _may_repeat(attempt):
+                raise _StaleConnection(error.detail) from None
+            raise
+        except BaseException:
+            attempt.close()
+            raise
+        return self._response(attempt, head, exchange)
+
+    # --- the request ---
+
+    def _send(self, attempt: UpstreamExchange, exchange: LiveExchange | None) -> None:
+        request, stream = attempt.request, attempt.connection.stream
+        self._set_host(request, attempt.connection.server)
+        body = request._body
+        if isinstance(body, bytes) and request._filters is None:
+            declared = body or request.content_length == 0 or request._method in _EXPECTS_BODY
+            framing = b"Content-Length: %d\r\n" % len(body) if declared else b""
+            stream.send(encode_request_head(request, framing + _connection_fields(request)) + body)
+            return
+        reader = exchange.request_reader if exchange is not None else None
+        length = body.length if isinstance(body, BodyReader) and request._filters is None else None
+        framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
+        stream.send(encode_request_head(request, framing + _connection_fields(request)))
+        attempt.upload = Upload(request, reader, stream, chunked=length is None)
+
+    def _set_host(self, request: Request, server: Server) -> None:
+        fields = request.headers.fields
+        if self._preserve_host:
+            for field in fields:
+                if field[0] == b"host":
+                    return
+        kept = [field for field in fields if field[0] != b"host"]
+        request.headers.fields = [(b"host", b"Host", server.authority.encode()), *kept]
+
+    # --- the response ---
+
+    def _read_head(self, attempt: UpstreamExchange, exchange: LiveExchange | None) -> ResponseHead:
+        connection, request = attempt.connection, attempt.request
+        while True:
+            head = connection.read_response(
+                request._method, self._head_limits, self._first_byte_patience
+            )
+            attempt.has_answered = True
+            status = head.response.status
+            if status >= 200:
+                return head
+            if status == 101:
+                if request.upgrade is None:
+                    raise UpstreamError("101 without an Upgrade", proxy_status="http_upgrade_failed")
+                return head
+            if exchange is not None:
+                exchange.relay_informational(head.response)
+
+    def _response(
+        self, attempt: UpstreamExchange, head: ResponseHead, exchange: LiveExchange | None
+    ) -> Response:
+        response, stream, length = head.response, attempt.connection.stream, head.body_length
+        response.made_by = "upstream"
+        add_response_fields(response)
+        attempt.keep_alive = head.keep_alive
+        if exchange is not None:
+            exchange.answered_by_upstream(head)
+        if response.status == 101:
+            attempt.keep_alive = False
+            response.on_close(attempt.close)
+            return response
+        if 0 < length <= len(stream.buffer):
+            data = stream.buffer
+            response._body, stream.buffer = data[:length], data[length:]
+        elif length:
+            attempt.reader = body_reader(
+                stream, length, self._read_patience, UpstreamError, self._chunk_limits
+            )
+            response._body = attempt.reader
+        if attempt.reader is None and attempt.upload is None:
+            attempt.close()
+        else:
+            response.on_close(attempt.close)
+        return response
+
+
+def _next_server(
+    cluster: Cluster, request: Request, tried: tuple[Server, ...], failure: UpstreamError
+) -> Server:
+    try:
+        return cluster.choose(request, tried)
+    except NoHealthyServer:
+        raise failure from None  # what the last server did says more than that none is left
+
+
+class _StaleConnection(UpstreamError):
+    """A reused connection was closed by the server before it took the request."""
+
+
+def _may_repeat(attempt: UpstreamExchange) -> bool:
+    """RFC 9110 9.2.2: idempotent, on a reused connection, no response byte, and the body still whole."""
+    return (
+        attempt.connection.is_reused
+        and attempt.upload is None
+        and attempt.request._method in _IDEMPOTENT
+        and not attempt.has_answered
+        and not attempt.connection.stream.buffer
+    )
+
+
+def _connection_fields(request: Request) -> bytes:
+    """RFC 9110 7.6.1: what is meant for the next hop only is named in Connection."""
+    if request.upgrade is not None:
+        return f"Connection: Upgrade\r\nUpgrade: {request.upgrade}\r\n".encode("latin-1")
+    if request.accepts_trailers:
+        return b"Connection: TE\r\nTE: trailers\r\n"
+    return b""
+

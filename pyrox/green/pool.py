@@ -1,0 +1,96 @@
+"""``UpstreamPool``: idle upstream connections, kept by server, newest first.
+
+An idle connection's read watcher stays on: a server that closes, or speaks out of turn, makes it
+readable, and it is discarded in the same moment. The newest is used first, so that a lull lets the
+oldest reach their idle timeout.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from pyrox.green.deadlines import Deadlines
+from pyrox.green.stream import SocketStream
+from pyrox.green.upstream import Connector, State, UpstreamConnection
+from pyrox.upstreams.server import Server
+
+
+class UpstreamPool:
+    """Connections to all servers of a worker.
+
+    Every connection that ``checkout`` returns goes back by ``checkin``, when both messages ended on
+    their boundary, or by ``discard``.
+    """
+
+    def __init__(
+        self, connector: Connector, clock: Deadlines, idle_timeout: float, idle_connections: int
+    ) -> None:
+        self._connector = connector
+        self._clock = clock
+        self._idle_patience = clock.ticks(idle_timeout)
+        self._idle_connections = idle_connections  # per server
+        self._idle: dict[str, list[UpstreamConnection]] = {}
+        self.is_closed = False
+
+    def checkout(self, server: Server, *, fresh: bool = False, certain: bool = False) -> UpstreamConnection:
+        """Return a connection to ``server``, an idle one unless ``fresh``.
+
+        ``certain`` asks the kernel whether an idle one is still good: for a request that could not be
+        sent again. Raises what ``Connector.connect`` raises.
+        """
+        idle = self._idle.get(server.url)
+        while idle and not fresh:
+            connection = idle.pop()
+            if not certain or _is_quiet(connection.stream):
+                connection.state = State.ACTIVE
+                connection.stream.unattended = None
+                return connection
+            connection.close()
+        connection = self._connector.connect(server)
+        connection.state = State.ACTIVE
+        return connection
+
+    def checkin(self, connection: UpstreamConnection) -> None:
+        """Keep ``connection`` for the next request, unless it holds bytes nobody asked for."""
+        stream = connection.stream
+        idle = self._idle.setdefault(connection.server.url, [])
+        if stream.buffer or self.is_closed or len(idle) >= self._idle_connections:
+            connection.close()
+            return
+        connection.exchanges += 1
+        connection.state = State.IDLE
+        stream.unattended = lambda _: self._drop_idle(connection)
+        stream.read_deadline = self._clock.now + self._idle_patience
+        stream.resume()
+        idle.append(connection)
+
+    def discard(self, connection: UpstreamConnection) -> None:
+        """Close a connection that cannot be used again."""
+        connection.close()
+
+    def close(self) -> None:
+        """Close the idle connections; those in use are closed when they come back."""
+        self.is_closed = True
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.close()
+        self._idle.clear()
+
+    def idle_count(self, server: Server) -> int:
+        """Return how many idle connections to ``server`` are kept."""
+        return len(self._idle.get(server.url, ()))
+
+    def _drop_idle(self, connection: UpstreamConnection) -> None:
+        """The server closed, spoke, or the connection was idle for too long."""
+        self._idle[connection.server.url].remove(connection)
+        connection.close()
+
+
+def _is_quiet(stream: SocketStream) -> bool:
+    try:
+        stream.sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,115 @@
+"""Sending a response to the client: its framing is decided here, from the body it has now."""
+
+from __future__ import annotations
+
+from pyrox.green.body import RELAY_THRESHOLD, BodyReader, LengthReader
+from pyrox.green.exchange import LiveExchange
+from pyrox.http.forwarding import date_field
+from pyrox.http.framing import encode_chunk, encode_last_chunk, forwardable_trailers
+from pyrox.http.head import encode_response_head
+from pyrox.http.headers import Field
+from pyrox.http.message import Response
+
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+def send_response(exchange: LiveExchange, response: Response, keep_alive: bool) -> bool:
+    """Send ``response`` whole; returns whether the connection can carry another one after it.
+
+    Raises ``ClientGone`` when the client leaves, and whatever the body raises; after a failure in the
+    middle of a body the connection has been aborted, so that what arrived cannot pass for the whole.
+    """
+    request = exchange.request
+    is_old = request is not None and request.version == "1.0"
+    if response.made_by != "upstream" and "date" not in response.headers:
+        response.headers.fields.append(date_field())
+    body = response._body
+    if _is_bodiless(exchange, response):
+        framing = _declared_framing(response) + _connection_field(is_old, keep_alive)
+        exchange.send(encode_response_head(response, framing))
+        return keep_alive
+    if type(body) is bytes and response._filters is None:
+        framing = b"Content-Length: %d\r\n" % len(body) + _connection_field(is_old, keep_alive)
+        exchange.send(encode_response_head(response, framing) + body)
+        return keep_alive
+    length = body.length if isinstance(body, BodyReader) and response._filters is None else None
+    # RFC 9112 6.1: never chunked to an HTTP/1.0 client; only the close can end such a body.
+    keep_alive = keep_alive and (length is not None or not is_old)
+    framing = _connection_field(is_old, keep_alive)
+    if length is not None:
+        framing = b"Content-Length: %d\r\n" % length + framing
+    elif not is_old:
+        framing = _CHUNKED + framing
+    head = encode_response_head(response, framing)
+    try:
+        _send_streamed(exchange, response, head, chunked=length is None and not is_old)
+    except BaseException:
+        exchange.stream.abort()
+        raise
+    return keep_alive
+
+
+def _is_bodiless(exchange: LiveExchange, response: Response) -> bool:
+    """RFC 9112 6.3, rule 1: whatever the fields say, these end with their head."""
+    method = exchange.request._method if exchange.request is not None else ""
+    return method == "HEAD" or response.status == 204 or response.status == 304
+
+
+def _declared_framing(response: Response) -> bytes:
+    """The Content-Length of a body that is not sent: what a GET would have had (RFC 9110 8.6)."""
+    if response.status == 204 or response._filters is not None:
+        return b""
+    length = response.content_length
+    if isinstance(response._body, bytes) and (response._body or response.made_by != "upstream"):
+        length = len(response._body)
+    if length is None or (response.status == 304 and response.made_by != "upstream"):
+        return b""
+    return b"Content-Length: %d\r\n" % length
+
+
+def _connection_field(is_old: bool, keep_alive: bool) -> bytes:
+    """RFC 9112 9.3: HTTP/1.1 persists unless told not to, HTTP/1.0 the other way round."""
+    if not keep_alive:
+        return b"Connection: close\r\n"
+    return b"Connection: keep-alive\r\n" if is_old else b""
+
+
+def _send_streamed(exchange: LiveExchange, response: Response, head: bytes, chunked: bool) -> None:
+    body = response._body
+    if isinstance(body, BodyReader) and response._filters is None:
+        _send_reader(exchange, response, body, head, chunked)
+        return
+    # When the first piece will come is unknown, so the head goes ahead of it.
+    exchange.send(head)
+    for piece in response.stream():
+        exchange.send(encode_chunk(piece) if chunked else piece)
+    if chunked:
+        reader = exchange.attempts[-1].reader if exchange.attempts else None
+        exchange.send(encode_last_chunk(_trailers(response, reader)))
+
+
+def _send_reader(
+    exchange: LiveExchange, response: Response, body: BodyReader, head: bytes, chunked: bool
+) -> None:
+    """Relay an untouched upstream body; what is there already travels in one send with the head."""
+    piece = body.read_buffered()
+    data = head
+    while True:
+        if piece:
+            data += encode_chunk(piece) if chunked else piece
+        if body.is_complete and chunked:
+            data += encode_last_chunk(_trailers(response, body))
+        if data:
+            exchange.send(data)
+        if body.is_complete:
+            return
+        data = b""
+        if isinstance(body, LengthReader) and body.left > RELAY_THRESHOLD:
+            exchange.bytes_sent += body.relay(exchange.stream)
+        piece = body.read()
+
+
+def _trailers(response: Response, reader: BodyReader | None) -> list[Field]:
+    if response.trailers is not None:
+        return response.trailers.fields
+    return forwardable_trailers(reader.trailers) if reader is not None else []

@@ -1,0 +1,107 @@
+"""``ProxyServer``: gevent's ``StreamServer``, accepting raw sockets, one raw greenlet each."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any
+
+import gevent
+from gevent.server import StreamServer
+
+from pyrox.errors import ProxyError
+from pyrox.green.client import ClientConnection
+from pyrox.green.engine import Engine
+from pyrox.green.stream import ClientStream
+from pyrox.green.tls import RawSocket, TlsClientStream
+from pyrox.http.forwarding import ClientSide
+
+log = logging.getLogger("pyrox")
+
+# Seconds to wait before accepting again when descriptors ran out.
+_ACCEPT_PAUSE = 0.25
+
+
+class ProxyServer(StreamServer):  # type: ignore[misc]
+    """Accepts clients on one listening socket for one engine.
+
+    Stops accepting while the engine has ``worker_connections`` open; the kernel's backlog holds the
+    rest.
+    """
+
+    def __init__(self, listener: Any, engine: Engine, tls: ssl.SSLContext | None, burst: int) -> None:
+        super().__init__(listener, spawn=gevent.spawn_raw)
+        self.max_accept = burst
+        self._engine = engine
+        self._tls = tls
+
+    def full(self) -> bool:
+        """Whether no more connections may be accepted now; called by gevent before each accept."""
+        return len(self._engine.connections) >= self._engine.settings.core.worker_connections
+
+    def do_read(self) -> tuple[RawSocket, Any] | None:
+        """Accept one connection; None when there is none, or no descriptor for it."""
+        listener = self.socket
+        try:
+            fd, address = listener._accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return None
+        except OSError as error:
+            log.error("accept: %s; trying again in %s s", error, _ACCEPT_PAUSE)
+            self._pause_accepting()
+            return None
+        sock = RawSocket(listener.family, listener.type, listener.proto, fileno=fd)
+        sock.setblocking(False)
+        return sock, address
+
+    def do_close(self, sock: RawSocket, *_: Any) -> None:
+        """Called by gevent after ``handle``; the stream has closed the socket by then."""
+        sock.close()
+        if self._watcher is None:
+            self._start_accepting_if_started()
+
+    def handle(self, sock: RawSocket, address: Any) -> None:
+        """Serve one client until its connection ends."""
+        engine = self._engine
+        host, port = address[:2] if isinstance(address, tuple) else ("unix", 0)
+        try:
+            stream = self._stream(sock)
+        except (ProxyError, OSError) as error:
+            log.info("%s: %s", host, error)
+            return
+        side = ClientSide(
+            host,
+            port,
+            tls=self._tls is not None,
+            trusted_proxies=engine.settings.http.trusted_proxies,
+            forwarded=engine.settings.http.forwarded,
+        )
+        connection = ClientConnection(engine, stream, side)
+        engine.connections.add(connection)
+        try:
+            connection.serve()
+        finally:
+            engine.connections.discard(connection)
+
+    def accept_waiting(self) -> None:
+        """Accept what the kernel holds already, before the listener is closed."""
+        while (accepted := self.do_read()) is not None:
+            self.do_handle(*accepted)
+
+    def _stream(self, sock: RawSocket) -> ClientStream:
+        engine = self._engine
+        write_timeout = engine.settings.timeouts.client_write
+        if self._tls is None:
+            return ClientStream(sock, engine.clock, write_timeout)
+        stream = TlsClientStream.server(sock, engine.clock, write_timeout, self._tls)
+        try:
+            stream.handshake(engine.head_patience)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _pause_accepting(self) -> None:
+        self.stop_accepting()
+        self._timer = self.loop.timer(_ACCEPT_PAUSE)
+        self._timer.start(self._start_accepting_if_started)

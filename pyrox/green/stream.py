@@ -1,0 +1,315 @@
+"""``SocketStream``: one non-blocking socket with one persistent read watcher, a buffer and deadlines.
+
+``gevent.socket`` starts and stops a watcher, and often a timer, for every wait. Here the read watcher
+is started once; its callback runs in the hub and switches to the greenlet that is recorded as waiting
+on *this* stream. A middleware that blocks elsewhere in gevent is therefore never woken by surprise.
+When nobody waits, the callback asks ``unattended``, or stops the watcher: that is back-pressure.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from greenlet import getcurrent
+
+from pyrox.errors import ClientGone, ClientTimeout, ProxyError, UpstreamClosed, UpstreamTimeout
+from pyrox.green.deadlines import NEVER, Deadlines
+
+RECV_SIZE = 65536
+_READ, _WRITE = 1, 2  # libev's event bits
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST
+
+CheckPartial = Callable[[bytes], None]
+
+
+class SocketStream:
+    """Bytes in and out of one socket, for at most one reading and one writing greenlet at a time.
+
+    ``gone`` and ``late`` are the errors that a lost peer and a passed deadline become.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_failure",
+        "_read_watcher",
+        "_reader",
+        "_recv",
+        "_send",
+        "_switch",
+        "_watching",
+        "_write_watcher",
+        "_writer",
+        "buffer",
+        "is_closed",
+        "read_deadline",
+        "sock",
+        "unattended",
+        "write_deadline",
+        "write_patience",
+    )
+    gone: type[ProxyError] = ClientGone
+    late: type[ProxyError] = ClientTimeout
+
+    def __init__(self, sock: Any, clock: Deadlines, write_timeout: float) -> None:
+        self.sock = sock
+        self.buffer = b""  # received and not yet consumed
+        self.is_closed = False
+        self.unattended: Callable[[SocketStream], None] | None = None
+        self.read_deadline = self.write_deadline = NEVER
+        self.write_patience = clock.ticks(write_timeout)
+        self._clock = clock
+        self._recv = sock.recv
+        self._send = sock.send
+        self._switch = clock.switch
+        self._failure: BaseException | None = None
+        self._reader: Any = None
+        self._writer: Any = None
+        self._write_watcher: Any = None
+        self._read_watcher = clock.hub.loop.io(sock.fileno(), _READ)
+        self._read_watcher.start(self._on_readable)
+        self._watching = True
+        clock.watch(self)
+
+    # --- reading ---
+
+    def receive(self, patience: int) -> bytes:
+        """Wait at most ``patience`` ticks for bytes and return them; ``b""`` at the end of the stream."""
+        self.read_deadline = self._clock.now + patience
+        while True:
+            self._wait_readable()
+            try:
+                return self._recv(RECV_SIZE)  # type: ignore[no-any-return]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self.gone(f"receive: {error}") from None
+
+    def receive_into(self, view: memoryview, patience: int) -> int:
+        """Wait for bytes, store them in ``view`` and return how many; 0 at the end of the stream."""
+        self.read_deadline = self._clock.now + patience
+        while True:
+            self._wait_readable()
+            try:
+                return self._recv_into(view)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self.gone(f"receive: {error}") from None
+
+    def take(self) -> bytes:
+        """Return the bytes that are buffered, without waiting."""
+        data = self.buffer
+        self.buffer = b""
+        return data
+
+    def read_head(self, check_partial: CheckPartial, patience: int) -> bytes | None:
+        """Return the bytes up to and including the first empty line; None at EOF before any byte.
+
+        The whole head must arrive within ``patience`` ticks. ``check_partial`` is called with what is
+        there so far and raises what makes waiting for more pointless.
+        """
+        data = self.buffer or self.receive(patience)
+        if not data:
+            return None
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            data, end = self._read_rest_of_head(data, check_partial, patience)
+        if end == len(data):
+            self.buffer = b""
+            return data
+        self.buffer = data[end:]
+        return data[:end]
+
+    def _read_rest_of_head(
+        self, data: bytes, check_partial: CheckPartial, patience: int
+    ) -> tuple[bytes, int]:
+        deadline = self._clock.now + patience
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            self.buffer = data  # kept for whoever asks what arrived
+            check_partial(data)
+            more = self.receive(max(deadline - self._clock.now, 1))
+            if not more:
+                raise self.gone("closed in the middle of a head")
+            data += more
+        return data, end + 4
+
+    def probe(self) -> bytes | None:
+        """Tell what the socket holds without consuming it: bytes, ``b""`` for EOF, None for nothing."""
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK)  # type: ignore[no-any-return]
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise self.gone(f"receive: {error}") from None
+
+    def pause(self) -> None:
+        """Stop watching the socket until the next read: back-pressure."""
+        self._read_watcher.stop()
+        self._watching = False
+
+    def resume(self) -> None:
+        """Watch the socket again."""
+        if not self._watching:
+            self._read_watcher.start(self._on_readable)
+            self._watching = True
+
+    def _recv_into(self, view: memoryview) -> int:
+        return self.sock.recv_into(view)  # type: ignore[no-any-return]
+
+    def _wait_readable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if not self._watching:
+            self.resume()
+        self._reader = getcurrent()
+        try:
+            self._switch()
+        finally:
+            self._reader = None
+
+    def _on_readable(self) -> None:
+        reader = self._reader
+        if reader is not None:
+            self._reader = None
+            reader.switch()
+        elif self.unattended is not None:
+            self.unattended(self)
+        else:
+            self.pause()
+
+    # --- writing ---
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send all of ``data``; waits, at most ``write_patience`` ticks for each bit of progress."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise self.gone(f"send: {error}") from None
+        if sent < len(data):
+            self._send_rest(memoryview(data)[sent:])
+
+    def _send_rest(self, rest: memoryview) -> None:
+        while rest:
+            self.wait_writable(self.write_patience)
+            try:
+                rest = rest[self._send(rest) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self.gone(f"send: {error}") from None
+
+    def wait_writable(self, patience: int) -> None:
+        """Wait at most ``patience`` ticks until the socket takes bytes, or is connected."""
+        if self._failure is not None:
+            raise self._failure
+        if self._write_watcher is None:
+            self._write_watcher = self._clock.hub.loop.io(self.sock.fileno(), _WRITE)
+        self.write_deadline = self._clock.now + patience
+        self._writer = getcurrent()
+        self._write_watcher.start(self._on_writable)
+        try:
+            self._switch()
+        finally:
+            self._writer = None
+            self.write_deadline = NEVER
+            if not self.is_closed:
+                self._write_watcher.stop()
+
+    def _on_writable(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.switch()
+
+    # --- the end ---
+
+    def expire(self, now: int) -> None:
+        """Wake whoever waits past a deadline with ``late``; called by the sweep, in the hub."""
+        if self.write_deadline <= now:
+            self.write_deadline = NEVER
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.throw(self.late("the peer takes no more bytes", proxy_status="connection_write_timeout"))
+        if self.read_deadline <= now:
+            self.read_deadline = NEVER
+            reader, self._reader = self._reader, None
+            if reader is not None:
+                reader.throw(self.late("the peer sends no more bytes"))
+            elif self.unattended is not None and not self.is_closed:
+                self.unattended(self)
+
+    def fail(self, error: BaseException) -> None:
+        """Make whoever waits on this stream, or uses it next, raise ``error``; callable from anywhere."""
+        if self._failure is None:
+            self._failure = error
+            self._clock.hub.loop.run_callback(self._deliver_failure)
+
+    def _deliver_failure(self) -> None:
+        for waiter in (self._reader, self._writer):
+            if waiter is not None:
+                waiter.throw(self._failure)
+
+    def shut_down(self) -> None:
+        """Send FIN: nothing more comes from here, reading goes on."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise self.gone(f"shutdown: {error}") from None
+
+    def linger(self, patience: int, limit: int) -> None:
+        """Close so that the peer can read what was sent: FIN, then drop what still comes.
+
+        A close with unread bytes would send RST, which destroys the answer on its way (RFC 9112 9.6).
+        """
+        try:
+            self.shut_down()
+            self.take()
+            deadline = self._clock.now + patience
+            while limit > 0 and (data := self.receive(max(deadline - self._clock.now, 1))):
+                limit -= len(data)
+        except ProxyError:
+            pass  # the peer left, or keeps sending: either way enough was done for it
+        self.close()
+
+    def abort(self) -> None:
+        """Close with RST: the peer must not take what it has for the whole."""
+        if not self.is_closed:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self.close()
+
+    def close(self) -> None:
+        """Stop the watchers, then close the socket; a second call does nothing."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._clock.forget(self)
+        self.unattended = None
+        for watcher in (self._read_watcher, self._write_watcher):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        self.sock.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else f"fd {self.sock.fileno()}"
+        return f"<{type(self).__name__} {state}, {len(self.buffer)} buffered>"
+
+
+class ClientStream(SocketStream):
+    """The client's side."""
+
+    __slots__ = ()
+
+
+class UpstreamStream(SocketStream):
+    """The upstream's side."""
+
+    __slots__ = ()
+    gone = UpstreamClosed
+    late = UpstreamTimeout

@@ -1,0 +1,151 @@
+"""``UpstreamConnection``: one connection to a server, and how it is made."""
+
+from __future__ import annotations
+
+import _socket
+import socket
+import ssl
+from enum import Enum
+from typing import Any
+
+import gevent
+from gevent import socket as gevent_socket
+
+from pyrox.errors import ConnectError, ProxyError, UpstreamClosed, UpstreamTimeout
+from pyrox.green.deadlines import Deadlines
+from pyrox.green.stream import UpstreamStream
+from pyrox.green.tls import RawSocket, TlsUpstreamStream
+from pyrox.http.head import HeadLimits, ResponseHead, check_partial_response_head, parse_response_head
+from pyrox.settings import TimeoutSettings
+from pyrox.upstreams.server import Server
+
+_IN_PROGRESS = {115, 11}  # EINPROGRESS; EAGAIN of a unix socket whose backlog is full
+
+
+class State(Enum):
+    """The life of a connection."""
+
+    NEW = "new"
+    ACTIVE = "active"
+    IDLE = "idle"
+    CLOSED = "closed"
+
+
+class UpstreamConnection:
+    """One connection to one server; carries one exchange at a time."""
+
+    __slots__ = ("exchanges", "server", "state", "stream")
+
+    def __init__(self, server: Server, stream: UpstreamStream) -> None:
+        self.server = server
+        self.stream = stream
+        self.state = State.NEW
+        self.exchanges = 0
+
+    @property
+    def is_reused(self) -> bool:
+        """Whether an exchange was completed on it before this one."""
+        return self.exchanges > 0
+
+    def read_response(self, method: str, limits: HeadLimits, patience: int) -> ResponseHead:
+        """Read one response head, informational or final; the body stays in the stream.
+
+        Raises ``UpstreamClosed`` when the server closed before a byte of it, ``UpstreamError`` for an
+        invalid one, ``UpstreamTimeout`` after ``patience`` ticks.
+        """
+        raw = self.stream.read_head(lambda data: check_partial_response_head(data, limits), patience)
+        if raw is None:
+            raise UpstreamClosed("closed before a response")
+        return parse_response_head(raw, method, limits)
+
+    def close(self) -> None:
+        """Close it; a second call does nothing."""
+        self.state = State.CLOSED
+        self.stream.close()
+
+    def __repr__(self) -> str:
+        return f"<UpstreamConnection {self.server} {self.state.value}, {self.exchanges} exchanges>"
+
+
+class Connector:
+    """Makes connections, plain or TLS, to TCP addresses and unix sockets."""
+
+    def __init__(
+        self, clock: Deadlines, timeouts: TimeoutSettings, tls: ssl.SSLContext | None
+    ) -> None:
+        self._clock = clock
+        self._timeouts = timeouts
+        self._tls = tls
+
+    def connect(self, server: Server) -> UpstreamConnection:
+        """Return a new connection to ``server``.
+
+        Raises ``ConnectError`` (502), ``UpstreamTimeout`` (504, retryable): nothing was sent.
+        """
+        failure: ProxyError = ConnectError(f"{server}: no address", proxy_status="dns_error")
+        for family, address in self._addresses(server):
+            try:
+                return UpstreamConnection(server, self._open(server, family, address))
+            except (ConnectError, UpstreamTimeout) as error:
+                failure = error
+        raise failure
+
+    def _addresses(self, server: Server) -> list[tuple[int, Any]]:
+        if server.path is not None:
+            return [(socket.AF_UNIX, server.path)]
+        try:
+            with gevent.Timeout(self._timeouts.upstream_connect or None):
+                found = gevent_socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+        except gevent.Timeout:
+            raise _late(server, "name look-up", "dns_timeout") from None
+        except OSError as error:
+            raise ConnectError(f"{server}: {error}", proxy_status="dns_error") from None
+        return [(family, address) for family, _, _, _, address in found]
+
+    def _open(self, server: Server, family: int, address: Any) -> UpstreamStream:
+        sock = RawSocket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
+        sock.setblocking(False)
+        if family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream: UpstreamStream | None = None
+        try:
+            code = sock.connect_ex(address)
+            if code and code not in _IN_PROGRESS:
+                raise _refused(server, code)
+            stream = self._stream(server, sock)
+            if code:
+                self._await_connected(server, stream)
+            if isinstance(stream, TlsUpstreamStream):
+                stream.handshake(self._clock.ticks(self._timeouts.upstream_tls))
+            return stream
+        except BaseException:
+            (stream or sock).close()
+            raise
+
+    def _stream(self, server: Server, sock: RawSocket) -> UpstreamStream:
+        write_timeout = self._timeouts.upstream_read
+        if server.scheme != "https":
+            return UpstreamStream(sock, self._clock, write_timeout)
+        assert self._tls is not None
+        return TlsUpstreamStream.client(sock, self._clock, write_timeout, self._tls, server.host)
+
+    def _await_connected(self, server: Server, stream: UpstreamStream) -> None:
+        try:
+            stream.wait_writable(self._clock.ticks(self._timeouts.upstream_connect))
+        except UpstreamTimeout:
+            raise _late(server, "connect", "connection_timeout") from None
+        code = stream.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise _refused(server, code)
+
+
+def _late(server: Server, what: str, token: str) -> UpstreamTimeout:
+    error = UpstreamTimeout(f"{server}: {what} timed out", proxy_status=token)
+    error.retryable = True
+    return error
+
+
+def _refused(server: Server, code: int) -> ConnectError:
+    import os
+
+    return ConnectError(f"{server}: {os.strerror(code)}")

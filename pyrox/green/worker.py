@@ -1,0 +1,150 @@
+"""``ProxyWorker``: gunicorn's worker class for Pyrox. Patch, build, serve, drain."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from time import monotonic
+from typing import Any
+
+import gevent
+from gevent import hub, monkey
+from gevent.event import Event
+from gunicorn.workers.base import Worker
+
+from pyrox.errors import ConfigError
+from pyrox.green.demo import DemoServer
+from pyrox.green.engine import Engine
+from pyrox.green.server import ProxyServer
+from pyrox.green.tls import server_context
+from pyrox.settings import Settings
+
+APP_LOAD_ERROR = 4  # tells gunicorn's arbiter that a restart would not help
+_HEARTBEAT = 1.0
+# gunicorn kills a worker that is still there after graceful_timeout; end by ourselves before that.
+_GRACE_MARGIN = 0.5
+# Alone on its listeners a worker takes what is there; among others it leaves some to them.
+_BURST_ALONE, _BURST_SHARED = 64, 4
+
+
+class ProxyWorker(Worker):  # type: ignore[misc]
+    """One worker process: owns the engine, the listeners' servers and the heartbeat."""
+
+    def init_process(self) -> None:
+        """Patch with gevent here, never in the master; called by gunicorn after the fork."""
+        monkey.patch_all()
+        hub.reinit()
+        self._wake = Event()
+        self._at_once = False
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Build the engine from the settings that the application holds."""
+        settings: Settings = self.app.settings_for_worker()
+        try:
+            self._demo, hosts = _start_demo(settings)
+            self.engine = Engine(settings, hosts)
+        except ConfigError as error:
+            print(error, file=sys.stderr, flush=True)
+            if self.reloader is None:
+                sys.exit(APP_LOAD_ERROR)
+            self._await_reload()
+
+    def _await_reload(self) -> None:
+        """In development, a mistake waits here for its correction instead of ending everything."""
+        self.reloader.start()
+        while True:
+            self.notify()
+            gevent.sleep(_HEARTBEAT)
+
+    def run(self) -> None:
+        """Serve until told to stop, then drain; the worker's main greenlet."""
+        engine = self.engine
+        tls = server_context(engine.settings.ssl)
+        burst = _BURST_ALONE if self.cfg.workers == 1 else _BURST_SHARED
+        servers = [ProxyServer(_gevent_socket(s), engine, tls, burst) for s in self.sockets]
+        engine.start()
+        for server in servers:
+            server.start()
+        while self.alive:
+            self._beat(_HEARTBEAT)
+        self._drain(servers)
+        engine.close()
+        if self._demo is not None:
+            self._demo.stop()
+
+    def _beat(self, timeout: float) -> None:
+        self.notify()
+        self.engine.access_log.flush()
+        self._wake.wait(timeout)
+
+    def _drain(self, servers: list[ProxyServer]) -> None:
+        engine = self.engine
+        for server in servers:
+            if not self._at_once:
+                server.accept_waiting()
+            server.close()
+        engine.drain()
+        grace = 0.0 if self._at_once else self.cfg.graceful_timeout - _GRACE_MARGIN
+        deadline = monotonic() + grace
+        self._wake.clear()
+        while engine.connections and monotonic() < deadline and not self._at_once:
+            self._beat(0.05)
+        if engine.connections:
+            self.log.warning("%d connections cut after %s s", len(engine.connections), grace)
+        for connection in tuple(engine.connections):
+            connection.abort()
+        gevent.sleep(0)
+
+    def notify(self) -> None:
+        """Tell the master that this worker is alive; leave when the master is gone."""
+        super().notify()
+        if self.ppid != os.getppid():
+            self.log.info("the master is gone, worker %s leaves", self.pid)
+            self.alive = False
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """TERM: finish what is in progress."""
+        self.alive = False
+        self._wake.set()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """QUIT and INT: stop at once."""
+        self.alive = False
+        self._at_once = True
+        self._wake.set()
+
+    def handle_usr1(self, sig: int, frame: Any) -> None:
+        """USR1: reopen the log files."""
+        gevent.spawn(self._reopen_logs)
+
+    def _reopen_logs(self) -> None:
+        self.log.reopen_files()
+        self.engine.access_log.reopen()
+
+    def init_signals(self) -> None:
+        """As gunicorn does, with INT left to the master when both got it from a terminal."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _gevent_socket(listener: Any) -> Any:
+    """Take the descriptor out of gunicorn's socket object into one that gevent can serve."""
+    sock = socket.socket(listener.FAMILY, socket.SOCK_STREAM, fileno=listener.sock.detach())
+    sock.setblocking(False)
+    return sock
+
+
+def _start_demo(settings: Settings) -> tuple[DemoServer | None, tuple[str, ...]]:
+    """Start the embedded demo upstream where the configuration asks for it."""
+    hosts = settings.routing.upstream_hosts
+    if "demo" not in hosts:
+        return None, hosts
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener.setblocking(False)
+    demo = DemoServer(listener)
+    demo.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    return demo, tuple(url if host == "demo" else host for host in hosts)
