@@ -1,0 +1,240 @@
+"""The stack: which middleware a request passes, resolved from the settings and folded into one app.
+
+Three steps, all before the first request. ``load_stack`` imports the classes and checks their options
+against their constructors; ``build_stack`` constructs them, outermost first, around the innermost app;
+what is left at run time is a chain of plain calls.
+"""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType, FunctionType, MethodType
+from typing import Any, cast
+
+from pyrox.config_report import Report, did_you_mean
+from pyrox.errors import ConfigError, HTTPError, NoRoute, ProxyError
+from pyrox.http.headers import Headers
+from pyrox.http.message import Request, Response
+from pyrox.middleware.base import App
+from pyrox.middleware.options import bind_options
+from pyrox.settings import MiddlewareSettings
+
+Factory = Callable[[App], App]
+
+BUILT_IN = {
+    "access_control": "pyrox.middleware.access_control:AccessControl",
+    "headers": "pyrox.middleware.headers:HeadersMiddleware",
+    "request_id": "pyrox.middleware.request_id:RequestId",
+}
+# Who else may have answered, in the access log: a middleware of that name could not be told apart.
+_TAKEN = ("pyrox", "upstream")
+_SECTION = "middleware"
+
+
+def build_stack(layers: Sequence[tuple[str, Factory]], app: App) -> App:
+    """Construct every layer around ``app`` and return the outermost; ``layers`` starts with it.
+
+    The result answers like any app. Besides, a response that comes out of a layer without a maker gets
+    the layer's name as ``made_by``; an exception gets the name of the layer it was raised in as its
+    ``middleware`` attribute, None when it comes from ``app``; a layer that returns something else than
+    a ``Response`` fails with ``TypeError``.
+
+    Raises what the constructors raise.
+    """
+    innermost = _code_of(app)
+    for name, factory in reversed(layers):
+        app = _layer(name, factory(app), innermost)
+    return app
+
+
+def _layer(name: str, middleware: App, innermost: CodeType | None) -> App:
+    call = _direct_call(middleware)
+
+    def layer(request: Request) -> Response:
+        try:
+            response = call(request)
+        except Exception as error:
+            _blame(error, name, innermost)
+            raise
+        try:
+            if response.made_by is None:
+                response.made_by = name
+        except AttributeError:
+            fault = TypeError(f"middleware {name!r} returned {response!r}, not a Response")
+            _name(fault, name)
+            raise fault from None
+        return response
+
+    return layer
+
+
+def _direct_call(app: Any) -> App:
+    """Return the bound ``__call__`` of an instance: its type's slot costs 0.03 us more a call.
+
+    With it and the middleware's own call, a layer costs 0.08 us (CPython 3.11).
+    """
+    if isinstance(app, (FunctionType, MethodType)):
+        return app
+    bound: App = app.__call__
+    return bound
+
+
+def _blame(error: Exception, name: str, innermost: CodeType | None) -> None:
+    """Record where ``error`` was raised, the first time that it comes out of a layer."""
+    if "middleware" in error.__dict__:
+        return
+    if innermost is not None and _passed_through(error, innermost):
+        error.__dict__["middleware"] = None
+        return
+    _name(error, name)
+    if isinstance(error, HTTPError):
+        # Headers that cannot be sent are found out here, while it is known whose fault they are.
+        try:
+            error.headers = Headers(error.headers)
+        except (TypeError, ValueError) as fault:
+            _name(fault, name)
+            raise
+
+
+def _name(error: Exception, name: str) -> None:
+    # Into __dict__, because an exception class may forbid setting attributes.
+    error.__dict__["middleware"] = name
+    if not isinstance(error, ProxyError):
+        error.__dict__.setdefault("__notes__", []).append(f"in middleware {name!r}")
+
+
+def _passed_through(error: Exception, code: CodeType) -> bool:
+    return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _code_of(app: App) -> CodeType | None:
+    function = app if isinstance(app, (FunctionType, MethodType)) else type(app).__call__
+    return getattr(function, "__code__", None)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredMiddleware:
+    """Makes the middleware of one ``[[name]]`` section; call it with the next app."""
+
+    source: str
+    name: str
+    target: Callable[..., App]
+    options: Mapping[str, Any]
+
+    def __call__(self, app: App) -> App:
+        """Raises ``ConfigError`` when the constructor finds an option wrong."""
+        try:
+            middleware = self.target(app, **self.options)
+        except (TypeError, ValueError) as error:
+            option, reason = _split_message(str(error))
+            raise self._problem(option, reason) from error
+        except Exception as error:
+            error.add_note(f"while making middleware {self.name!r} of {self.source}")
+            raise
+        if not callable(middleware):
+            raise self._problem("class", f"made {middleware!r}, which is not callable")
+        return middleware
+
+    def _problem(self, option: str, reason: str) -> ConfigError:
+        report = Report(self.source, {})
+        report.add(_SECTION, option, reason, self.name)
+        return ConfigError(report.problems)
+
+
+def _split_message(message: str) -> tuple[str, str]:
+    """Take ``option: reason`` apart, as a constructor should put it."""
+    option, colon, reason = message.partition(": ")
+    return (option, reason) if colon and option.isidentifier() else ("", message)
+
+
+def load_stack(settings: MiddlewareSettings, source: str) -> list[tuple[str, Factory]]:
+    """Resolve every name of ``stack`` to its name and a factory, for ``build_stack``.
+
+    Imports the classes, so call it where they may be imported: in a worker, after patching. ``source``
+    is the configuration file's name for messages. Raises ``ConfigError`` with every problem found.
+    """
+    layers, report = _resolve(settings, source)
+    report.raise_if_any()
+    return [(layer.name, layer) for layer in layers]
+
+
+def check_stack(settings: MiddlewareSettings, source: str) -> None:
+    """Construct every middleware of ``stack`` once and throw it away, as ``pyrox --check`` does.
+
+    Raises ``ConfigError`` with every problem found, those that constructors find included.
+    """
+    layers, report = _resolve(settings, source)
+    for layer in layers:
+        try:
+            layer(_no_upstream)
+        except ConfigError as error:
+            report.problems += error.problems
+    report.raise_if_any()
+
+
+def _no_upstream(request: Request) -> Response:
+    raise NoRoute("the stack was only built to check it")
+
+
+def _resolve(settings: MiddlewareSettings, source: str) -> tuple[list[ConfiguredMiddleware], Report]:
+    report = Report(source, {})
+    layers: list[ConfiguredMiddleware] = []
+    for position, name in enumerate(settings.stack):
+        if fault := _fault_of(name, settings, settings.stack[:position]):
+            report.add(_SECTION, "stack", fault)
+            continue
+        options = dict(settings.sections.get(name, {}))
+        try:
+            target = _import_target(options.pop("class", BUILT_IN.get(name)))
+        except ImportError as error:
+            report.add(_SECTION, "class", str(error), name)
+            continue
+        arguments, problems = bind_options(target, options)
+        for option, reason in problems:
+            report.add(_SECTION, option, reason, name)
+        if not problems:
+            layers.append(ConfiguredMiddleware(source, name, target, arguments))
+    return layers, report
+
+
+def _fault_of(name: str, settings: MiddlewareSettings, before: Sequence[str]) -> str:
+    if name in before:
+        return f"{name!r} is listed twice"
+    if name in _TAKEN:
+        return f"{name!r} means something else in the access log; choose another name"
+    if name not in BUILT_IN and name not in settings.sections:
+        hint = did_you_mean(name, [*settings.sections, *BUILT_IN])
+        return f"{name!r} has no section [[{name}]] and is not built in{hint}"
+    return ""
+
+
+def _import_target(path: object) -> Callable[..., App]:
+    """Import ``package.module.Class`` or ``package.module:Class``; every failure is an ImportError."""
+    if not isinstance(path, str):
+        raise ImportError("must be one dotted name, as in 'class = package.module.Class'")
+    module_name, _, attribute = path.rpartition(":" if ":" in path else ".")
+    if not module_name or not attribute:
+        raise ImportError(f"{path!r} is not package.module.Class")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a module may fail in any way; the operator needs to know in which
+        raise ImportError(f"cannot import {module_name}: {_failure(error)}") from error
+    target: Any = module
+    for part in attribute.split("."):
+        if not hasattr(target, part):
+            raise ImportError(f"{module_name} has no {attribute}{did_you_mean(part, dir(target))}")
+        target = getattr(target, part)
+    if not callable(target):
+        raise ImportError(f"{path} is {target!r}, which is not callable")
+    return cast(Callable[..., App], target)
+
+
+def _failure(error: Exception) -> str:
+    """Say what went wrong and in which line, for a report without a traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{place}"
