@@ -117,7 +117,7 @@ def check_partial_request_head(data: bytes, limits: HeadLimits) -> None:
         raise ClientError("request head too large", status=431)
     if _has_bare_lf(data):
         raise ClientError("bare LF in the request head")
-    if data[:1] <= b" " and data[:1] != b"\r":
+    if b"" < data[:1] <= b" " and data[:1] != b"\r":
         raise ClientError("the request line does not start with a method")
 
 
