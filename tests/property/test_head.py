@@ -1,0 +1,131 @@
+"""Heads: only ``ProxyError`` escapes, early refusals are right, what is sent on is beyond doubt."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyrox.errors import ClientError, UpstreamError
+from pyrox.http.framing import encode_chunk, encode_last_chunk
+from pyrox.http.head import (
+    check_partial_request_head,
+    check_partial_response_head,
+    encode_request_head,
+    encode_response_head,
+    parse_request_head,
+    parse_response_head,
+)
+from pyrox.http.headers import Headers, make_field
+from tests.property import readers
+from tests.property.messages import mutated, requests, responses
+
+CODED = b"Transfer-Encoding: chunked\r\n"
+
+hostile_requests = st.one_of(requests(), mutated(requests()), st.binary(max_size=80))
+hostile_responses = st.one_of(responses(), mutated(responses()), st.binary(max_size=80))
+
+
+def head_of(data: bytes) -> bytes:
+    """What the engine would cut off as a head: up to the first empty line, or all there is."""
+    end = data.find(b"\r\n\r\n")
+    return data if end < 0 else data[: end + 4]
+
+
+@given(hostile_requests)
+def test_request_parser_raises_nothing_but_client_error(data: bytes) -> None:
+    for raw in (data, head_of(data)):
+        try:
+            parse_request_head(raw, readers.HEAD_LIMITS)
+        except ClientError as error:
+            assert error.status in (400, 405, 414, 431, 501, 505)
+
+
+@given(hostile_responses, st.sampled_from(["GET", "HEAD"]))
+def test_response_parser_raises_nothing_but_upstream_error(data: bytes, method: str) -> None:
+    for raw in (data, head_of(data)):
+        try:
+            parse_response_head(raw, method, readers.HEAD_LIMITS)
+        except UpstreamError as error:
+            assert error.status == 502
+
+
+@given(hostile_requests, st.integers(0, 200))
+def test_request_head_refused_early_would_be_refused_whole(data: bytes, size: int) -> None:
+    raw = head_of(data)
+    try:
+        parse_request_head(raw, readers.HEAD_LIMITS)
+    except ClientError:
+        return
+    check_partial_request_head(raw[: min(size, len(raw) - 1)], readers.HEAD_LIMITS)
+
+
+@given(hostile_responses, st.integers(0, 200))
+def test_response_head_refused_early_would_be_refused_whole(data: bytes, size: int) -> None:
+    raw = head_of(data)
+    try:
+        parse_response_head(raw, "GET", readers.HEAD_LIMITS)
+    except UpstreamError:
+        return
+    check_partial_response_head(raw[: min(size, len(raw) - 1)], readers.HEAD_LIMITS)
+
+
+@given(hostile_requests, st.lists(st.binary(min_size=1, max_size=20), max_size=3))
+def test_request_sent_on_is_one_message_to_every_reader(data: bytes, chunks: list[bytes]) -> None:
+    try:
+        request = parse_request_head(head_of(data), readers.HEAD_LIMITS)
+    except ClientError:
+        return
+    # The engine always sends a Host; an HTTP/1.0 client may not have.
+    request.headers.setdefault("Host", "a")
+    request.headers["X-Mark"] = "1"
+    body = b"".join(map(encode_chunk, chunks)) + encode_last_chunk([make_field("X-End", "1")])
+    wire = encode_request_head(request, CODED) + body
+    expected = readers.Message(
+        request.method.encode(),
+        tuple((field[0], field[2]) for field in request.headers.fields if field[0].startswith(b"x-")),
+        b"".join(chunks),
+        ((b"x-end", b"1"),),
+        b"",
+    )
+    for read in (readers.read_request, readers.llhttp_request, readers.h11_request):
+        assert read(wire) == expected
+
+
+@given(hostile_responses, st.lists(st.binary(min_size=1, max_size=20), max_size=3))
+def test_response_sent_on_is_one_message_to_every_reader(data: bytes, chunks: list[bytes]) -> None:
+    try:
+        response = parse_response_head(head_of(data), "GET", readers.HEAD_LIMITS).response
+    except UpstreamError:
+        return
+    if response.status < 200 or response.status in (204, 304):
+        return
+    response.headers["X-Mark"] = "1"
+    wire = encode_response_head(response, CODED) + b"".join(map(encode_chunk, chunks)) + b"0\r\n\r\n"
+    expected = readers.Message(
+        response.status,
+        tuple((field[0], field[2]) for field in response.headers.fields if field[0].startswith(b"x-")),
+        b"".join(chunks),
+        (),
+        b"",
+    )
+    outcomes = [
+        readers.read_response(wire, "GET"),
+        readers.llhttp_response(wire),
+        readers.h11_response(wire, "GET"),
+    ]
+    assert outcomes == [expected] * 3
+
+
+@given(st.text(max_size=8), st.text(max_size=20))
+def test_field_a_middleware_may_set_is_one_field_to_every_reader(name: str, value: str) -> None:
+    headers = Headers({"Host": "a"})
+    try:
+        headers["X-" + name] = value
+    except ValueError:
+        assert len(headers) == 1
+        return
+    _, raw_name, raw_value = headers.fields[1]
+    wire = b"GET / HTTP/1.1\r\nHost: a\r\n" + raw_name + b": " + raw_value + b"\r\n\r\n"
+    expected = readers.Message(b"GET", ((raw_name.lower(), raw_value),), b"", (), b"")
+    assert readers.llhttp_request(wire) == expected
+    assert readers.h11_request(wire) == expected
