@@ -7,7 +7,7 @@ one ``ConfigError`` names every problem of the file: its syntax by line, all els
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -36,6 +36,7 @@ from pyrox.settings import (
 )
 
 Overrides = Mapping[str, Mapping[str, object]]
+FurtherCheck = Callable[[Settings], None]
 
 _SPEC = os.path.join(os.path.dirname(__file__), "configspec.ini")
 
@@ -54,22 +55,30 @@ class Option:
     meaning: str
 
 
-def load_settings(path: str, overrides: Overrides | None = None) -> Settings:
+def load_settings(
+    path: str, overrides: Overrides | None = None, further_checks: Iterable[FurtherCheck] = ()
+) -> Settings:
     """Read the configuration file at ``path``.
 
-    ``overrides`` (section -> key -> value) win over the file; they come from the command line, and their
-    problems are reported as such. Relative paths are taken from the directory of the file.
-    Raises ``ConfigError`` with every problem, also when the file cannot be read.
+    * ``overrides``: section -> key -> value; they come from the command line and win over the file.
+    * ``further_checks``: each gets the settings and may raise ``ConfigError``; its problems are reported
+      with all others. What was faulty in the file has its default in these settings.
+
+    Relative paths are taken from the directory of the file. Raises ``ConfigError`` with every problem,
+    also when the file cannot be read.
     """
-    return parse_settings(_read(path), path, overrides)
+    return parse_settings(_read(path), path, overrides, further_checks)
 
 
 def parse_settings(
-    text: str | Iterable[str], source: str = "<string>", overrides: Overrides | None = None
+    text: str | Iterable[str],
+    source: str = "<string>",
+    overrides: Overrides | None = None,
+    further_checks: Iterable[FurtherCheck] = (),
 ) -> Settings:
-    """Read a configuration from its text or lines; ``source`` stands in messages for the file's name.
+    """Read a configuration from its text or lines; else as ``load_settings``.
 
-    Raises ``ConfigError`` with every problem.
+    ``source`` stands for the file: in messages, and for its directory.
     """
     report = Report(source, overrides or {})
     tree = _parse(text.split("\n") if isinstance(text, str) else list(text), report)
@@ -77,6 +86,11 @@ def parse_settings(
     settings = _build(source, tree, report)
     for section, key, reason in broken_rules(settings):
         report.add(section, key, reason)
+    for check in further_checks:
+        try:
+            check(settings)
+        except ConfigError as error:
+            report.problems += error.problems
     report.raise_if_any()
     return settings
 

@@ -1,0 +1,132 @@
+"""The ``pyrox`` command: what was asked for, done with what the configuration file says.
+
+Nothing is imported before it is known to be needed: ``--version`` and a mistyped flag should not
+wait for gevent, and a start should not wait for what only ``--check`` uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pyrox import __version__
+from pyrox.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyrox.settings import Settings
+
+Overrides = Mapping[str, Mapping[str, object]]
+
+DEFAULT_CONFIG = "/etc/pyrox/pyrox.conf"
+CONFIG_FAULT = 2  # the exit status of a bad configuration, as of a bad command line
+
+_USAGE = """pyrox [-c FILE] [-w N] [-b HOST:PORT]... [-p PATHS] [--reload] [--check | --print-config] [start]
+       pyrox demo [-b HOST:PORT]...
+       pyrox --version"""
+_DESCRIPTION = "An HTTP reverse proxy. start: the proxy. demo: a small upstream to try it with."
+_OTHER_BINDS = "[::1]:PORT, :PORT, unix:/PATH, fd://N; may be repeated"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0, or 2 when the configuration is bad."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command == "demo":
+        return _demo(parser, arguments)
+    try:
+        return _with_config(arguments)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return CONFIG_FAULT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("pyrox", usage=_USAGE, description=_DESCRIPTION)
+    add = parser.add_argument
+    add("command", nargs="?", choices=("start", "demo"), default="start", help="default: start")
+    add("-c", "--config", metavar="FILE", help=f"configuration file (default: {DEFAULT_CONFIG})")
+    add("-w", "--workers", metavar="N", help="worker processes; 0: one per CPU")
+    add("-b", "--bind", metavar="HOST:PORT", action="append", help=f"where to listen; also {_OTHER_BINDS}")
+    add("-p", "--plugin-paths", metavar="PATHS", help="directories to import middleware from, with commas")
+    add("--reload", action="store_true", help="restart the workers when their code changes")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--check", action="store_true", help="check the configuration, open no port")
+    instead.add_argument("--print-config", action="store_true", help="print the configuration in effect")
+    add("--version", action="version", version=f"pyrox {__version__}")
+    return parser
+
+
+def _with_config(arguments: argparse.Namespace) -> int:
+    path, overrides = arguments.config or DEFAULT_CONFIG, _overrides(arguments)
+    if arguments.print_config:
+        return _print_config(path, overrides)
+    if arguments.check:
+        return _check(path, overrides)
+    from pyrox.green.application import run
+
+    return run(partial(_load_to_serve, path, overrides, os.getpid()))
+
+
+def _overrides(arguments: argparse.Namespace) -> Overrides:
+    """Return what the flags say as options of [core]; it is checked with the file."""
+    core: dict[str, object] = {}
+    if arguments.workers is not None:
+        core["processes"] = arguments.workers
+    if arguments.bind is not None:
+        core["bind_host"] = arguments.bind
+    if arguments.plugin_paths is not None:
+        paths = [path.strip() for path in arguments.plugin_paths.split(",")]
+        core["plugin_paths"] = [os.path.abspath(path) for path in paths if path]
+    if arguments.reload:
+        core["reload"] = "yes"
+    return {"core": core}
+
+
+def _load_to_serve(path: str, overrides: Overrides, master: int) -> Settings:
+    """Load the settings for a start or, later, a reload; a worker leaves the checks to the master."""
+    from pyrox.config import load_settings
+    from pyrox.preflight import check_logs, check_middleware_in_child, use_plugin_paths
+
+    checks = (check_logs, check_middleware_in_child) if os.getpid() == master else ()
+    return load_settings(path, overrides, (use_plugin_paths, *checks))
+
+
+def _check(path: str, overrides: Overrides) -> int:
+    from pyrox.config import load_settings
+    from pyrox.preflight import check_logs, check_middleware, use_plugin_paths
+
+    load_settings(path, overrides, (use_plugin_paths, check_logs, check_middleware))
+    print(f"{path}: configuration OK")
+    return 0
+
+
+def _print_config(path: str, overrides: Overrides) -> int:
+    from pyrox.config import load_settings
+    from pyrox.config_render import render_settings
+
+    # A configuration file is UTF-8 whatever the terminal is.
+    sys.stdout.buffer.write(render_settings(load_settings(path, overrides)).encode())
+    sys.stdout.flush()
+    return 0
+
+
+def _demo(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    defaults = {"command": "demo", "bind": arguments.bind}
+    if vars(arguments) != {**vars(parser.parse_args([])), **defaults}:
+        parser.error("demo takes no option but --bind")
+    from pyrox.config_values import parse_bind
+
+    try:
+        binds = [parse_bind(bind) for bind in arguments.bind or ()]
+    except ValueError as error:
+        parser.error(f"--bind: {error}")
+    if any(bind.startswith("fd://") for bind in binds):
+        parser.error("--bind: demo listens on no descriptor of another process")
+    from pyrox.green.demo import main as demo_main
+
+    return demo_main(binds)

@@ -1,0 +1,123 @@
+"""``Settings`` -> an ini file that reads as the same ``Settings``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+
+from pyrox.config_environment import escape
+from pyrox.errors import ConfigError
+from pyrox.settings import RawOptions, RawValue, Settings
+
+# What configobj takes without quotes, less some that it would take.
+_is_plain = re.compile(r"[^\s'\",#]+(?: [^\s'\",#]+)*").fullmatch
+_is_plain_name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*").fullmatch
+
+
+def render_settings(settings: Settings) -> str:
+    """Return ``settings`` as the text of a configuration file, every option written out.
+
+    Raises ``ConfigError`` when a value, which then came out of the environment, cannot be written in
+    the syntax of the file.
+    """
+    sections = {name: values for name, values in asdict(settings).items() if name != "source"}
+    writer = _Writer(settings.source)
+    for name, values in sections.items():
+        writer.section(name)
+        for key, value in values.items():
+            if not isinstance(value, Mapping):
+                writer.option((name,), key, _text_of(value))
+        if name == "pipeline":
+            writer.aliases(settings.pipeline.aliases, settings.pipeline.options)
+        elif name == "middleware":
+            writer.subsections(settings.middleware.sections)
+    if writer.problems:
+        raise ConfigError(writer.problems)
+    return "\n".join(writer.lines) + "\n"
+
+
+class _Writer:
+    """Writes sections and options, and notes what cannot be written."""
+
+    def __init__(self, source: str) -> None:
+        self.lines = [f"# What {source!r}, the environment and the command line come to."]
+        self.problems: list[str] = []
+        self._source = source
+
+    def section(self, name: str, depth: int = 1) -> None:
+        gap = [""] if depth == 1 else []
+        self.lines += [*gap, "[" * depth + _quote_name(name) + "]" * depth]
+
+    def option(self, path: tuple[str, ...], key: str, value: RawValue) -> None:
+        try:
+            self.lines.append(f"{_quote_name(key)} = {_quote(value)}")
+        except ValueError as error:
+            place = " ".join("[" * depth + name + "]" * depth for depth, name in enumerate(path, 1))
+            self.problems.append(f"{self._source}: {place} {key}: cannot be written: {error}")
+
+    def aliases(self, aliases: Mapping[str, str], options: Mapping[str, Mapping[str, str]]) -> None:
+        for alias, target in aliases.items():
+            self.option(("pipeline",), alias, target)
+        for alias, values in options.items():
+            for option, value in values.items():
+                self.option(("pipeline",), f"{alias}.{option}", value)
+
+    def subsections(self, sections: Mapping[str, RawOptions]) -> None:
+        for name, options in sections.items():
+            self.section(name, 2)
+            for key, value in _scalars_first(options):
+                if isinstance(value, Mapping):
+                    self.section(key, 3)
+                    for inner, inner_value in value.items():
+                        self.option(("middleware", name, key), inner, inner_value)
+                else:
+                    self.option(("middleware", name), key, value)
+
+
+def _scalars_first(options: RawOptions) -> Iterator[tuple[str, RawValue | Mapping[str, RawValue]]]:
+    # What follows a subsection would belong to it.
+    return iter(sorted(options.items(), key=lambda item: isinstance(item[1], Mapping)))
+
+
+def _text_of(value: object) -> str | list[str]:
+    if value is None or value == ():
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6f}".rstrip("0").rstrip(".")
+    if isinstance(value, tuple):
+        return [str(item) for item in value] if len(value) > 1 else str(value[0])
+    return str(value)
+
+
+def _quote(value: RawValue) -> str:
+    """Return ``value`` in the syntax of the file.
+
+    Raises ``ValueError`` when there is none: configobj knows no escapes, only a choice of quotes.
+    """
+    if isinstance(value, list):
+        return ", ".join(_quote_text(escape(item), in_list=True) for item in value) + "," * (len(value) < 2)
+    return _quote_text(escape(value), in_list=False)
+
+
+def _quote_text(text: str, in_list: bool) -> str:
+    if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("it is not UTF-8")
+    if _is_plain(text):
+        return text
+    one_line = "\n" not in text
+    for quotes in ('"', "'"):
+        if one_line and quotes not in text:
+            return quotes + text + quotes
+    for quotes in ("'''", '"""'):
+        if not in_list and quotes not in text and "\r\n" not in text:
+            return quotes + text + quotes
+    raise ValueError("it has quotes or line breaks that cannot stand together")
+
+
+def _quote_name(name: str) -> str:
+    if _is_plain_name(name):
+        return name
+    return f"'{name}'" if '"' in name else f'"{name}"'

@@ -1,0 +1,101 @@
+"""What a start needs besides a valid file: logs that can be written and middleware that can be made."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from typing import NoReturn
+
+from pyrox.config_report import Report
+from pyrox.errors import ConfigError
+from pyrox.settings import Settings
+
+_CHECK_TIMEOUT = 60  # seconds that importing and constructing all middleware may take
+
+
+def use_plugin_paths(settings: Settings) -> None:
+    """Put ``plugin_paths`` on the import path.
+
+    They come last, so that a file in them can not take the place of an installed module by its name.
+    """
+    sys.path += [path for path in settings.core.plugin_paths if path not in sys.path]
+
+
+def check_logs(settings: Settings) -> None:
+    """Raise ``ConfigError`` when a log could not be opened for writing; nothing is created."""
+    report = Report(settings.source, {})
+    for key in ("logfile", "access_log"):
+        path = getattr(settings.logging, key)
+        if path not in (None, "-") and (reason := _unwritable(path)):
+            report.add("logging", key, reason)
+    report.raise_if_any()
+
+
+def check_middleware(settings: Settings) -> None:
+    """Import and construct every middleware of the stack, and throw it away.
+
+    Raises ``ConfigError`` with every problem.
+    """
+    from pyrox.middleware.stack import check_stack
+
+    check_stack(settings.middleware, settings.source)
+
+
+def check_middleware_in_child(settings: Settings) -> None:
+    """Do as ``check_middleware`` in a process of its own, so that nothing is imported into this one.
+
+    A master that has imported a middleware would hand it to its workers before they are patched, and
+    could never hand them a newer one. A mistake found in a worker, on the other hand, is found too late:
+    after a reload there would be none left that serves.
+    """
+    if not settings.middleware.stack:
+        return
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _run_child(settings, writer)
+    os.close(writer)
+    with open(reader, encoding="utf-8", errors="replace") as report:
+        *problems, verdict = report.read().split("\0")
+    with contextlib.suppress(ChildProcessError):  # a master that reaps all children was faster
+        os.waitpid(child, 0)
+    if verdict != "checked":
+        problems.append(f"{settings.source}: [middleware]: making the middleware ended the process")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _run_child(settings: Settings, writer: int) -> NoReturn:
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.alarm(_CHECK_TIMEOUT)
+        try:
+            check_middleware(settings)
+        except ConfigError as error:
+            problems = error.problems
+        else:
+            problems = []
+        with open(writer, "w", encoding="utf-8", errors="replace") as report:
+            report.write("".join(f"{problem}\0" for problem in problems) + "checked")
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        # Not sys.exit: what the parent would do at its end is not this process's to do.
+        os._exit(0)
+
+
+def _unwritable(path: str) -> str:
+    """Return why ``path`` cannot be written, or ``""``."""
+    if os.path.isdir(path):
+        return f"{path!r} is a directory"
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        return f"{directory!r} is not a directory; make it first"
+    if not os.access(path if os.path.exists(path) else directory, os.W_OK):
+        return f"{path!r} cannot be written by this user"
+    return ""
