@@ -86,6 +86,8 @@ class ClientConnection:
                 timer.close()
             exchange.release(response)
             self._record(exchange)
+            if exchange.request is not None:
+                exchange.request.exchange = None  # no cycle is left for the collector
 
     def _record(self, exchange: LiveExchange) -> None:
         exchange.finished = monotonic()
@@ -118,6 +120,7 @@ class ClientConnection:
 
     def _receive(self, exchange: LiveExchange, raw: bytes) -> Request:
         """Turn a head into a request with its body attached, ready for the stack."""
+        exchange.raw_request_line = raw[: raw.find(b"\r\n")]
         request = exchange.request = parse_request_head(raw, self.engine.head_limits)
         exchange.head_received = monotonic()
         request.exchange = exchange
@@ -156,8 +159,6 @@ class ClientConnection:
         except ClientGone:
             raise
         except ProxyError as error:
-            if exchange.request is None:
-                exchange.raw_request_line = raw[:1024].partition(b"\r\n")[0]
             return self._refuse(exchange, error)
         except Exception as error:
             log_failure(f"{exchange.request!r} failed", error)
@@ -165,8 +166,9 @@ class ClientConnection:
 
     def _refuse(self, exchange: LiveExchange, error: ProxyError) -> Response:
         request = exchange.request
-        if request is None and not exchange.raw_request_line:
-            exchange.raw_request_line = self.stream.buffer[:1024].partition(b"\r\n")[0]
+        if request is None:
+            received = exchange.raw_request_line or self.stream.buffer
+            exchange.raw_request_line = received[:1024].partition(b"\r\n")[0]
         exchange.error = error.proxy_status
         if error.source == "upstream":
             log.warning("%r: %s", request, error.detail)
