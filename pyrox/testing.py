@@ -1,6 +1,6 @@
 """Run a middleware, or a whole configured stack, in a unit test: no sockets, no gevent.
 
-    client = TestClient((RequireKey, {"keys": {"s3cret": "acme"}}), upstream=Response(200, "hello"))
+    client = TestClient((RequireKey, {"keys": {"acme": "s3cret"}}), upstream=Response(200, "hello"))
     assert client.get("/").status == 401
     assert client.get("/", headers={"X-API-Key": "s3cret"}).text == "hello"
     assert client.upstream_requests[-1].headers["x-tenant"] == "acme"
@@ -16,7 +16,6 @@ from __future__ import annotations
 import json as json_module
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message as MimeMessage
@@ -33,6 +32,7 @@ from pyrox.http.headers import Headers
 from pyrox.http.message import Body, HeaderItems, Request, Response
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.stack import Factory, build_stack, load_stack
+from pyrox.preflight import use_plugin_paths
 
 Layer = Factory | Middleware | tuple[Callable[..., App], Mapping[str, Any]] | tuple[str, Factory]
 Upstream = Callable[[Request], Response] | Response | Mapping[str, "Callable[[Request], Response] | Response"]
@@ -76,16 +76,16 @@ class _Fake:
     def __call__(self, request: Request) -> Response:
         seen = _as_sent_upstream(request)
         self.requests.append(seen)
-        response = self._answer(seen)
-        response.made_by = "upstream"
-        self.responses.append(response)
+        answer = self._answer(seen)
+        response = _as_received(answer)
+        self.responses.extend((response, answer))
         return response
 
     def _answer(self, request: Request) -> Response:
         answer = self.upstream
         if isinstance(answer, Mapping):
             answer = answer.get(request.target) or answer.get(request.path) or Response(404)
-        return _as_received(answer if isinstance(answer, Response) else answer(request))
+        return answer if isinstance(answer, Response) else answer(request)
 
 
 class TestClient:
@@ -135,7 +135,7 @@ class TestClient:
         """
         is_text = isinstance(config, str) and "\n" in config
         settings = parse_settings(cast(str, config)) if is_text else load_settings(os.fspath(config))
-        sys.path += [path for path in settings.core.plugin_paths if path not in sys.path]
+        use_plugin_paths(settings)
         client = cls(load_stack(settings.middleware, settings.source), upstream, **options)
         client._trusted_proxies = settings.http.trusted_proxies
         client._head_limits = HeadLimits(
@@ -210,7 +210,7 @@ class TestClient:
 
     def _close(self, response: Response | None) -> list[Exception]:
         """Close the response, and those of upstream that a middleware replaced and forgot."""
-        opened = [*self._fake.responses, *([response] if response is not None else [])]
+        opened = [*([response] if response is not None else []), *self._fake.responses]
         self._fake.responses.clear()
         failures = [failure for made in opened for failure in made.close()]
         for failure in failures:
@@ -297,7 +297,7 @@ def _as_received(answer: Response) -> Response:
         response.content_length = len(answer.body)
     if body:
         response.body = _streamed(body)
-    response.on_close(answer.close)
+    response.made_by = "upstream"
     add_response_fields(response)
     return response
 

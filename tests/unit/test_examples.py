@@ -1,0 +1,180 @@
+"""Each example does what it says, from its own configuration file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyrox.http.message import Request, Response
+from pyrox.testing import TestClient, Upstream
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def run(name: str, upstream: Upstream | None = None) -> TestClient:
+    return TestClient.from_config(EXAMPLES / f"{name}.ini", upstream=upstream)
+
+
+def test_each_example_has_its_configuration() -> None:
+    modules = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert modules == {path.stem for path in EXAMPLES.glob("*.ini")}
+    assert len(modules) >= 5
+
+
+# --- api_key ---
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-API-Key": "guess"}, {"X-API-Key": ""}])
+def test_api_key_keeps_strangers_out(headers: dict[str, str]) -> None:
+    client = run("api_key")
+    answer = client.get("/", headers=headers)
+    assert (answer.status, answer.text) == (401, "who are you?\n")
+    assert answer.headers["www-authenticate"] == "ApiKey"
+    assert answer.made_by == "api_key"
+    assert client.upstream_requests == []
+
+
+@pytest.mark.parametrize(("key", "tenant"), [("s3cret", "acme"), ("0ther-s3cret", "initech")])
+def test_api_key_tells_the_upstream_who_it_is_but_not_the_key(key: str, tenant: str) -> None:
+    client = run("api_key")
+    answer = client.get("/", headers={"X-API-Key": key, "X-Tenant": "somebody else"})
+    seen = client.upstream_requests[-1].headers
+    assert answer.status == 200
+    assert answer.headers["x-served-by"] == "pyrox"
+    assert seen.get_all("x-tenant") == [tenant]
+    assert "x-api-key" not in seen
+
+
+@pytest.mark.parametrize(("keys", "reason"), [({}, "nobody"), ({"acme": "k", "initech": ""}, "everybody")])
+def test_api_key_refuses_keys_that_would_let_in_nobody_or_everybody(
+    keys: dict[str, str], reason: str
+) -> None:
+    run("api_key")
+    from api_key import RequireKey  # found through plugin_paths
+
+    with pytest.raises(ValueError, match=reason):
+        TestClient((RequireKey, {"keys": keys}))
+
+
+# --- json_body ---
+
+
+def test_json_body_is_changed_in_both_directions() -> None:
+    client = run("json_body", Response.json_of({"user": {"token": "t", "name": "Ada"}}))
+    answer = client.post("/", json={"users": [{"name": "Ada", "password": "x"}]})
+    assert client.upstream_requests[-1].json() == {"users": [{"name": "Ada", "password": "***"}]}
+    assert answer.json() == {"user": {"token": "***", "name": "Ada"}}
+
+
+def test_json_body_refuses_what_is_no_json_and_what_is_too_long() -> None:
+    client = run("json_body")
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    assert client.post("/", body="{", headers=headers).status == 400
+    assert client.post("/", body="[" * 60000, headers=headers).status == 400
+    assert client.post("/", body=json.dumps("x" * 65536), headers=headers).status == 413
+    assert client.upstream_requests == []
+
+
+def test_json_body_leaves_other_bodies_alone() -> None:
+    client = run("json_body", Response(200, b"password", {"Content-Type": "text/plain"}))
+    answer = client.post("/", body=b"password", headers={"Accept-Encoding": "gzip"})
+    assert answer.body == client.upstream_requests[-1].body == b"password"
+    assert "accept-encoding" not in client.upstream_requests[-1].headers
+
+
+# --- streaming_filter ---
+
+
+def replaced(*chunks: bytes, content_type: str = "text/plain", encoding: str = "") -> bytes:
+    headers = {"Content-Type": content_type}
+    if encoding:
+        headers["Content-Encoding"] = encoding
+    return run("streaming_filter", lambda _: Response(200, iter(chunks), headers)).get("/").body
+
+
+def test_streaming_filter_replaces_wherever_the_chunks_are_cut() -> None:
+    page, changed = b"<h1>It works.</h1> It", b"<h1>It works, and this was changed on its way.</h1> It"
+    assert all(replaced(page[:cut], page[cut:]) == changed for cut in range(len(page)))
+    assert replaced(*(page[n : n + 1] for n in range(len(page)))) == changed
+
+
+def test_streaming_filter_leaves_what_is_no_text_alone() -> None:
+    assert replaced(b"It works.", content_type="application/octet-stream") == b"It works."
+    assert replaced(b"It works.", encoding="gzip") == b"It works."
+
+
+# --- routing ---
+
+
+@pytest.mark.parametrize(
+    ("target", "route", "sent"),
+    [
+        ("/api", "http://127.0.0.1:8081", "/"),
+        ("/api/users?id=1", "http://127.0.0.1:8081", "/users?id=1"),
+        ("/api?x", "http://127.0.0.1:8081", "/?x"),
+        ("/apis", None, "/apis"),
+        ("/", None, "/"),
+    ],
+)
+def test_routing_sends_a_path_to_its_server(target: str, route: str | None, sent: str) -> None:
+    client = run("routing")
+    assert client.get(target).status == 200
+    assert client.upstream_requests[-1].route == route
+    assert client.upstream_requests[-1].target == sent
+
+
+def test_routing_checks_its_destinations_at_start_up() -> None:
+    from routing import RouteByPath  # found through plugin_paths
+
+    with pytest.raises(ValueError, match="ftp://x"):
+        TestClient((RouteByPath, {"routes": {"/": "ftp://x"}}))
+
+
+# --- timing ---
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    run("timing")
+    clock = Clock()
+    monkeypatch.setattr("timing.monotonic", clock)
+    return clock
+
+
+def slow_upstream(clock: Clock, head: float, body: float) -> Upstream:
+    def pieces() -> Iterator[bytes]:
+        clock.now += body
+        yield b"done"
+
+    def upstream(request: Request) -> Response:
+        clock.now += head
+        return Response(200, pieces())
+
+    return upstream
+
+
+def test_timing_tells_the_time_to_the_head_and_logs_the_time_to_the_end(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = run("timing", slow_upstream(clock, head=0.25, body=0.5)).get("/report")
+    assert answer.headers["server-timing"] == "upstream;dur=250.0"
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == "GET /report took 0.750 s (200)"
+
+
+def test_timing_does_not_log_what_was_quick(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    run("timing", slow_upstream(clock, head=0.125, body=0.25)).get("/")
+    assert caplog.records == []
