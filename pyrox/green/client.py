@@ -235,7 +235,7 @@ class ClientConnection:
 
     def _run_tunnel(self, exchange: LiveExchange, response: Response) -> bool:
         engine, attempt = self.engine, exchange.attempts[-1]
-        framing = f"Connection: Upgrade\r\nUpgrade: {exchange.switched_to}\r\n".encode("latin-1")
+        framing = f"Connection: Upgrade\r\nUpgrade: {response.upgrade}\r\n".encode("latin-1")
         exchange.send(encode_response_head(response, framing))
         self.stream.unattended = None
         tunnel = Tunnel(self.stream, attempt.connection.stream, engine.clock, engine.tunnel_patience)

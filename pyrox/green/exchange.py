@@ -10,7 +10,7 @@ from pyrox.errors import ClientGone, ProxyError, UpstreamTimeout
 from pyrox.exchange import Exchange
 from pyrox.green.body import BodyReader
 from pyrox.green.stream import SocketStream
-from pyrox.http.head import ResponseHead, encode_response_head
+from pyrox.http.head import encode_response_head
 from pyrox.http.message import Response
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class LiveExchange(Exchange):
     """One exchange of one client connection; the forwarder reports to it, the client may cancel it."""
 
-    __slots__ = ("attempts", "cancelled", "request_reader", "responses", "stream", "switched_to")
+    __slots__ = ("attempts", "cancelled", "request_reader", "responses", "stream")
 
     def __init__(self, stream: SocketStream, peer_address: str, started: float) -> None:
         super().__init__(peer_address, started)
@@ -29,7 +29,6 @@ class LiveExchange(Exchange):
         self.attempts: list[UpstreamExchange] = []
         self.responses: list[Response] = []  # from upstream, whether or not they are sent on
         self.cancelled: ProxyError | None = None
-        self.switched_to = ""  # the protocol of a 101
 
     # --- told by the forwarder ---
 
@@ -41,11 +40,10 @@ class LiveExchange(Exchange):
         if self.cancelled is not None:
             raise self.cancelled
 
-    def answered_by_upstream(self, head: ResponseHead) -> None:
+    def answered_by_upstream(self, response: Response) -> None:
         """The head of the final response is here."""
         self.first_byte = monotonic()
-        self.switched_to = head.upgrade
-        self.responses.append(head.response)
+        self.responses.append(response)
 
     def relay_informational(self, response: Response) -> None:
         """Pass a 1xx on at once; HTTP/1.0 knows none (RFC 9110 15.2)."""

@@ -13,7 +13,7 @@ from pyrox.green.upload import Upload
 from pyrox.green.upstream import UpstreamConnection
 from pyrox.http.forwarding import add_response_fields, answer_last_hop
 from pyrox.http.framing import ChunkLimits
-from pyrox.http.head import HeadLimits, ResponseHead, encode_request_head
+from pyrox.http.head import HeadLimits, encode_request_head
 from pyrox.http.message import Request, Response
 from pyrox.router import Router
 from pyrox.upstreams.cluster import Cluster
@@ -130,7 +130,7 @@ class Forwarder:
             if exchange is not None:
                 exchange.connected_to(attempt)
             self._send(attempt, exchange)
-            head = self._read_head(attempt, exchange)
+            response = self._read_head(attempt, exchange)
         except UpstreamClosed as error:
             attempt.close()
             if _may_repeat(attempt):
@@ -139,7 +139,7 @@ class Forwarder:
         except BaseException:
             attempt.close()
             raise
-        return self._response(attempt, head, exchange)
+        return self._receive(attempt, response, exchange)
 
     # --- the request ---
 
@@ -169,36 +169,32 @@ class Forwarder:
 
     # --- the response ---
 
-    def _read_head(self, attempt: UpstreamExchange, exchange: LiveExchange | None) -> ResponseHead:
+    def _read_head(self, attempt: UpstreamExchange, exchange: LiveExchange | None) -> Response:
         connection, request = attempt.connection, attempt.request
         while True:
-            head = connection.read_response(
+            response = connection.read_response(
                 request._method, self._head_limits, self._first_byte_patience
             )
             attempt.has_answered = True
-            status = head.response.status
-            if status >= 200:
-                return head
-            if status == 101:
+            if response._status >= 200:
+                return response
+            if response._status == 101:
                 if request.upgrade is None:
                     raise UpstreamError("101 without an Upgrade", proxy_status="http_upgrade_failed")
-                return head
+                return response
             if exchange is not None:
-                exchange.relay_informational(head.response)
+                exchange.relay_informational(response)
 
-    def _response(
-        self, attempt: UpstreamExchange, head: ResponseHead, exchange: LiveExchange | None
+    def _receive(
+        self, attempt: UpstreamExchange, response: Response, exchange: LiveExchange | None
     ) -> Response:
-        response, stream, length = head.response, attempt.connection.stream, head.body_length
+        """Attach the body to ``response`` and make it one that the stack can be given."""
+        stream, length = attempt.connection.stream, response.body_length
         response.made_by = "upstream"
         add_response_fields(response)
-        attempt.keep_alive = head.keep_alive
+        attempt.keep_alive = response.keep_alive and response._status != 101
         if exchange is not None:
-            exchange.answered_by_upstream(head)
-        if response.status == 101:
-            attempt.keep_alive = False
-            response.on_close(attempt.close)
-            return response
+            exchange.answered_by_upstream(response)
         if 0 < length <= len(stream.buffer):
             data = stream.buffer
             response._body, stream.buffer = data[:length], data[length:]
@@ -207,7 +203,7 @@ class Forwarder:
                 stream, length, self._read_patience, UpstreamError, self._chunk_limits
             )
             response._body = attempt.reader
-        if attempt.reader is None and attempt.upload is None:
+        if attempt.reader is None and attempt.upload is None and response._status != 101:
             attempt.close()
         else:
             response.on_close(attempt.close)

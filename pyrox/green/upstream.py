@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import os
 import socket
 import ssl
 from enum import Enum
@@ -15,7 +16,8 @@ from pyrox.errors import ConnectError, ProxyError, UpstreamClosed, UpstreamTimeo
 from pyrox.green.deadlines import Deadlines
 from pyrox.green.stream import UpstreamStream
 from pyrox.green.tls import RawSocket, TlsUpstreamStream
-from pyrox.http.head import HeadLimits, ResponseHead, check_partial_response_head, parse_response_head
+from pyrox.http.head import HeadLimits, check_partial_response_head, parse_response_head
+from pyrox.http.message import Response
 from pyrox.settings import TimeoutSettings
 from pyrox.upstreams.server import Server
 
@@ -47,7 +49,7 @@ class UpstreamConnection:
         """Whether an exchange was completed on it before this one."""
         return self.exchanges > 0
 
-    def read_response(self, method: str, limits: HeadLimits, patience: int) -> ResponseHead:
+    def read_response(self, method: str, limits: HeadLimits, patience: int) -> Response:
         """Read one response head, informational or final; the body stays in the stream.
 
         Raises ``UpstreamClosed`` when the server closed before a byte of it, ``UpstreamError`` for an
@@ -146,6 +148,4 @@ def _late(server: Server, what: str, token: str) -> UpstreamTimeout:
 
 
 def _refused(server: Server, code: int) -> ConnectError:
-    import os
-
     return ConnectError(f"{server}: {os.strerror(code)}")

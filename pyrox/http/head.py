@@ -23,7 +23,7 @@ from httptools import (
 
 from pyrox.errors import ClientError, UpstreamError
 from pyrox.http.framing import request_body_length, response_body_length
-from pyrox.http.headers import Field
+from pyrox.http.headers import Field, Headers
 from pyrox.http.message import Request, Response
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -68,7 +68,12 @@ CLAIM_FIELDS = frozenset(
 )
 # A client that could name these in Connection could strip them before the upstream decides on them.
 PROTECTED_FIELDS = CLAIM_FIELDS | {b"authorization", b"cookie", b"host", b"max-forwards", b"via"}
-_SPECIAL_REQUEST_FIELDS = CONNECTION_FIELDS | CLAIM_FIELDS
+# What Connection may name without a field of that name being removed.
+_NEVER_NAMED = PROTECTED_FIELDS | {b"close", b"keep-alive", b"te", b"upgrade"}
+_COMMON_OPTIONS = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"upgrade", b"Upgrade"))
+_CONSUMED_FIELDS = CONNECTION_FIELDS | CLAIM_FIELDS
+_MAX_HOSTS = 1024
+_known_hosts: set[bytes] = set()  # authorities that were found valid, a bounded number
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +86,52 @@ class HeadLimits:
     underscore_headers: str = "drop"  # drop | allow | reject
 
 
+class _NameTable(dict[bytes, tuple[bytes, bool]]):
+    """Field names as they are spelled, each with its lower-case form and whether it is special.
+
+    Clients and servers use a few dozen spellings over and over: one look-up replaces lower-casing and
+    classifying each of them again. Remembers a bounded number, since a client may send any name.
+    """
+
+    def __init__(self, special: frozenset[bytes]) -> None:
+        super().__init__()
+        self._special = special
+
+    def __missing__(self, name: bytes) -> tuple[bytes, bool]:
+        lower = name.lower()
+        known = lower, lower in self._special or b"_" in lower
+        if len(self) < 4096 and len(name) < 64:
+            self[name] = known
+        return known
+
+
+_request_names = _NameTable(CONNECTION_FIELDS | CLAIM_FIELDS | {b"host"})
+_response_names = _NameTable(CONNECTION_FIELDS)
+
+
 class _Collector:
     """Gathers what httptools calls back with: plain fields, and those that need a decision."""
 
-    __slots__ = ("fields", "special", "special_names")
+    __slots__ = ("fields", "names", "special")
 
-    def __init__(self, special_names: frozenset[bytes]) -> None:
+    def __init__(self, names: _NameTable) -> None:
         self.fields: list[Field] = []
         self.special: list[Field] = []
-        self.special_names = special_names
+        self.names = names
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        lower = name.lower()
-        value = value.rstrip(b" \t")  # RFC 9110 5.5; llhttp strips only what stands before a value
-        if lower in self.special_names:
+        lower, is_special = self.names[name]
+        if is_special:
             self.special.append((lower, name, value))
+            if lower not in _CONSUMED_FIELDS:
+                self.fields.append((lower, name, value))
         else:
             self.fields.append((lower, name, value))
+
+    def strip_values(self) -> None:
+        """RFC 9110 5.5: whitespace around a value is not part of it; llhttp strips what is before."""
+        self.fields = [(lower, name, value.rstrip(b" \t")) for lower, name, value in self.fields]
+        self.special = [(lower, name, value.rstrip(b" \t")) for lower, name, value in self.special]
 
 
 # --- requests ---------------------------------------------------------------------------------------
@@ -133,26 +167,23 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
     method, target, major, minor = line.groups()
     if major != b"1" or minor > b"1":
         raise ClientError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
-    collector = _Collector(_SPECIAL_REQUEST_FIELDS)
+    if raw.count(b"\n") - 2 > limits.head_fields:
+        raise ClientError("too many header fields", status=431)
+    collector = _Collector(_request_names)
     try:
         HttpRequestParser(collector).feed_data(raw)
     except HttpParserUpgrade:
         pass  # Connection: upgrade or CONNECT; the head itself was fine
     except HttpParserError as error:
         _refuse_request(error, collector, minor)
-    fields = collector.fields
-    if len(fields) + len(collector.special) > limits.head_fields:
-        raise ClientError("too many header fields", status=431)
-    if b"_" in raw and limits.underscore_headers != "allow":
-        fields = _without_underscores(fields, limits.underscore_headers)
-    request = Request.from_head(
-        method.decode(), target.decode(), "1.1" if minor == b"1" else "1.0", fields
-    )
-    if minor == b"0":
-        request.keep_alive = False
-    if collector.special:
-        _settle_request(request, collector.special)
-    _settle_target(request, target)
+    if b" \r\n" in raw or b"\t\r\n" in raw:
+        collector.strip_values()
+    version = "1.1" if minor == b"1" else "1.0"
+    request = Request.from_head(method.decode(), target.decode(), version, collector.fields)
+    hosts = _settle_fields(request, collector.special, limits.underscore_headers)
+    _check_host(request, hosts)
+    if target[:1] != b"/" or method == b"CONNECT":
+        _settle_target(request, target)
     return request
 
 
@@ -178,54 +209,55 @@ def _request_framing(special: list[Field], version: str) -> int | None:
     return request_body_length(lengths, codings, version) if lengths or codings else None
 
 
-def _without_underscores(fields: list[Field], policy: str) -> list[Field]:
-    """CGI, WSGI and PHP read X_User and X-User as one name, so one could be used to forge the other."""
-    kept = [field for field in fields if b"_" not in field[0]]
-    if len(kept) != len(fields) and policy == "reject":
-        raise ClientError("header name with an underscore")
-    return kept
-
-
-def _settle_request(request: Request, special: list[Field]) -> None:
-    """Consume the fields that speak of this connection; keep claims aside."""
+def _settle_fields(request: Request, special: list[Field], underscores: str) -> list[bytes]:
+    """Consume the fields that speak of this connection, put claims aside, return the Hosts."""
+    hosts: list[bytes] = []
     options: list[bytes] = []
     upgrade: list[bytes] = []
+    is_old = request.version == "1.0"
+    request.keep_alive = not is_old
     for field in special:
         name = field[0]
-        if name == b"connection":
+        if name == b"host":
+            hosts.append(field[2])
+        elif name == b"connection":
             options += _list_items(field[2])
         elif name == b"content-length" or name == b"transfer-encoding":
-            request.content_length = -2  # settled below
+            request.content_length = _request_framing(special, request.version)
         elif name == b"te":
             request.accepts_trailers |= b"trailers" in _list_items(field[2])
         elif name == b"upgrade":
             upgrade.append(field[2])
         elif name in CLAIM_FIELDS:
             request.claims = [*(request.claims or ()), field]
-    if request.content_length is not None:
-        request.content_length = _request_framing(special, request.version)
+        elif b"_" in name and underscores != "allow":
+            _drop_underscore(request, field, underscores)
     if options:
-        _obey_connection(request, options)
+        request.keep_alive = b"close" not in options and (not is_old or b"keep-alive" in options)
+        _remove_named(request.headers, options)
     # RFC 9110 7.8: Upgrade counts only when Connection names it, and not in HTTP/1.0.
-    if upgrade and b"upgrade" in options and request.version == "1.1":
+    if upgrade and b"upgrade" in options and not is_old:
         request.upgrade = _offered_upgrade(upgrade)
+    return hosts
 
 
-def _obey_connection(message: Request | Response, options: list[bytes]) -> None:
-    """RFC 9110 7.6.1: an intermediary removes Connection and the fields it names."""
-    named = {option for option in options if option not in PROTECTED_FIELDS}
-    if isinstance(message, Request):
-        if b"close" in named:
-            message.keep_alive = False
-        elif b"keep-alive" in named:
-            message.keep_alive = True
-    named -= {b"close", b"keep-alive", b"te", b"upgrade"}
+def _drop_underscore(request: Request, field: Field, policy: str) -> None:
+    """CGI, WSGI and PHP read X_User and X-User as one name, so one could be used to forge the other."""
+    if policy == "reject":
+        raise ClientError("header name with an underscore")
+    request.headers.fields.remove(field)
+
+
+def _remove_named(headers: Headers, options: list[bytes]) -> None:
+    """RFC 9110 7.6.1: an intermediary removes the fields that Connection names."""
+    named = set(options) - _NEVER_NAMED
     if named:
-        headers = message.headers
         headers.fields = [field for field in headers.fields if field[0] not in named]
 
 
 def _list_items(value: bytes) -> list[bytes]:
+    if value in _COMMON_OPTIONS:
+        return [value.lower()]
     return [item for part in value.lower().split(b",") if (item := part.strip(b" \t"))]
 
 
@@ -236,18 +268,28 @@ def _offered_upgrade(values: list[bytes]) -> str | None:
     return ", ".join(kept) or None
 
 
-def _settle_target(request: Request, target: bytes) -> None:
-    """Hold the four request-target forms and Host to RFC 9112 3.2."""
-    hosts = [field for field in request.headers.fields if field[0] == b"host"]
-    if len(hosts) > 1:
-        raise ClientError("more than one Host field")
-    if not hosts and request.version == "1.1":
-        raise ClientError("no Host field in an HTTP/1.1 request")
-    if hosts and not _is_authority(hosts[0][2]):
+def _check_host(request: Request, hosts: list[bytes]) -> None:
+    """RFC 9112 3.2: exactly one valid Host; HTTP/1.0 may do without."""
+    if len(hosts) == 1:
+        host = hosts[0]
+        if host in _known_hosts:
+            return
+        if _is_authority(host):
+            if len(_known_hosts) < _MAX_HOSTS:
+                _known_hosts.add(host)
+            return
         raise ClientError("invalid Host")
+    if hosts:
+        raise ClientError("more than one Host field")
+    if request.version == "1.1":
+        raise ClientError("no Host field in an HTTP/1.1 request")
+
+
+def _settle_target(request: Request, target: bytes) -> None:
+    """Bring the other three forms of a target (RFC 9112 3.2) to origin form, or refuse them."""
     if request._method == "CONNECT":
         raise ClientError("CONNECT is for forward proxies", status=405)
-    if target[:1] == b"/" or (target == b"*" and request._method == "OPTIONS"):
+    if target == b"*" and request._method == "OPTIONS":
         return
     absolute = _absolute_form(target)
     if absolute is None or not _is_authority(absolute[1]):
@@ -277,18 +319,6 @@ def encode_request_head(request: Request, framing: bytes) -> bytes:
 # --- responses --------------------------------------------------------------------------------------
 
 
-class ResponseHead:
-    """A parsed response head: the response, and what only its connection needs to know."""
-
-    __slots__ = ("body_length", "keep_alive", "response", "upgrade")
-
-    def __init__(self, response: Response, body_length: int, keep_alive: bool) -> None:
-        self.response = response
-        self.body_length = body_length  # >= 0, framing.CHUNKED or framing.UNTIL_CLOSE
-        self.keep_alive = keep_alive  # the server lets the connection be used again
-        self.upgrade = ""  # the protocol of a 101
-
-
 def check_partial_response_head(data: bytes, limits: HeadLimits) -> None:
     """Refuse early what can no longer become a response head; raises ``UpstreamError`` (502)."""
     if len(data) > limits.head_size:
@@ -299,61 +329,63 @@ def check_partial_response_head(data: bytes, limits: HeadLimits) -> None:
         raise UpstreamError("malformed response head")
 
 
-def parse_response_head(raw: bytes, method: str, limits: HeadLimits) -> ResponseHead:
+def parse_response_head(raw: bytes, method: str, limits: HeadLimits) -> Response:
     """Parse one complete response head, informational or final, to a request with ``method``.
 
-    Raises ``UpstreamError`` (502) for anything that is not beyond doubt (RFC 9112 4-6).
+    The response's ``body_length`` becomes the length of the body that follows: a number,
+    ``framing.CHUNKED`` or ``framing.UNTIL_CLOSE``. Raises ``UpstreamError`` (502) for anything that is
+    not beyond doubt (RFC 9112 4-6).
     """
     line = _status_line(raw)
     if line is None or len(raw) > limits.head_size:
         check_partial_response_head(raw, limits)
         raise UpstreamError("malformed status line")
+    if raw.count(b"\n") - 2 > limits.head_fields:
+        token = "http_response_header_section_size"
+        raise UpstreamError("too many response fields", proxy_status=token)
     minor, status, reason = line.groups()
-    collector = _Collector(CONNECTION_FIELDS)
+    collector = _Collector(_response_names)
     try:
         HttpResponseParser(collector).feed_data(raw)
     except HttpParserUpgrade:
-        pass
+        pass  # 101; the head itself was fine
     except HttpParserError as error:
         raise UpstreamError(f"malformed response head: {error}") from None
-    if len(collector.fields) + len(collector.special) > limits.head_fields:
-        raise UpstreamError(
-            "too many response fields", proxy_status="http_response_header_section_size"
-        )
+    if b" \r\n" in raw or b"\t\r\n" in raw:
+        collector.strip_values()
     version = "1.1" if minor == b"1" else "1.0"
     reason_text = reason.decode("latin-1") if reason else ""
     response = Response.from_head(int(status), reason_text, version, collector.fields)
-    return _settle_response(response, collector.special, method)
+    _settle_response(response, collector.special, method)
+    return response
 
 
-def _settle_response(response: Response, special: list[Field], method: str) -> ResponseHead:
+def _settle_response(response: Response, special: list[Field], method: str) -> None:
+    """Consume the fields that speak of this connection."""
     lengths: list[bytes] = []
     codings: list[bytes] = []
     options: list[bytes] = []
-    upgrade = b""
     for name, _, value in special:
         if name == b"content-length":
             lengths.append(value)
-        elif name == b"transfer-encoding":
-            codings.append(value)
         elif name == b"connection":
             options += _list_items(value)
+        elif name == b"transfer-encoding":
+            codings.append(value)
         elif name == b"upgrade":
-            upgrade = value
+            response.upgrade = value.decode("latin-1")
     length = response_body_length(response.status, method, lengths, codings, response.version)
-    keep_alive = response.version == "1.1"
-    if options:
-        keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
-        _obey_connection(response, options)
-    head = ResponseHead(response, length, keep_alive)
-    if length >= 0:
+    response.body_length = length
+    if length > 0:
         response.content_length = length
-        if lengths and length == 0:
-            response.content_length = _declared_length(lengths[0])
-        elif not lengths:
-            response.content_length = None
-    head.upgrade = upgrade.decode("latin-1")
-    return head
+    elif lengths:
+        response.content_length = _declared_length(lengths[0])
+    response.keep_alive = response.version == "1.1"
+    if options:
+        response.keep_alive = b"close" not in options and (
+            response.keep_alive or b"keep-alive" in options
+        )
+        _remove_named(response.headers, options)
 
 
 def _declared_length(value: bytes) -> int | None:

@@ -257,7 +257,17 @@ class Response(Message):
     Content-Type unless ``headers`` has one; bytes and iterables of bytes are sent as they are.
     """
 
-    __slots__ = ("_callbacks", "_closed", "_reason", "_status", "content_length", "made_by")
+    __slots__ = (
+        "_callbacks",
+        "_closed",
+        "_reason",
+        "_status",
+        "body_length",
+        "content_length",
+        "keep_alive",
+        "made_by",
+        "upgrade",
+    )
 
     def __init__(self, status: int, body: Body | str = b"", headers: HeaderItems = ()) -> None:
         super().__init__(body, headers)
@@ -282,6 +292,11 @@ class Response(Message):
     def _rest(self) -> None:
         # What upstream declared for a body that is not sent (HEAD, 304).
         self.content_length: int | None = None
+        # What upstream's framing said, for the engine: the length of the body that follows, whether
+        # its connection may be used again, and the protocol of a 101.
+        self.body_length = 0
+        self.keep_alive = False
+        self.upgrade = ""
         # Who made it, for the access log: "upstream", a middleware's name, or None until known.
         self.made_by: str | None = None
         self._callbacks: list[Callable[[], object]] | None = None
