@@ -17,7 +17,7 @@ _SPECIAL = frozenset((*range(0x20), *b'"\\', *range(0x7F, 0x100)))
 _ESCAPES = {code: f"\\x{code:02X}" for code in _SPECIAL}
 # ``raw.translate(MARK_SPECIAL) != raw``: it needs escaping. The fastest look at every byte: 0.15 us for
 # 200 of them, where a regex takes 0.6.
-MARK_SPECIAL = bytes(0 if code in _SPECIAL else code for code in range(256))
+MARK_SPECIAL = bytes(ord(" ") if code in _SPECIAL else code for code in range(256))
 
 
 def escape(text: str) -> str:
