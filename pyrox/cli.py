@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("pyrox", usage=_USAGE, description=_DESCRIPTION)
+    parser = argparse.ArgumentParser("pyrox", usage=_USAGE, description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
     add("command", nargs="?", choices=("start", "demo"), default="start", help="default: start")
     add("-c", "--config", metavar="FILE", help=f"configuration file (default: {DEFAULT_CONFIG})")
@@ -126,7 +126,7 @@ def _demo(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int
     except ValueError as error:
         parser.error(f"--bind: {error}")
     if any(bind.startswith("fd://") for bind in binds):
-        parser.error("--bind: demo listens on no descriptor of another process")
+        parser.error("--bind: demo cannot listen on a descriptor")
     from pyrox.green.demo import main as demo_main
 
     return demo_main(binds)

@@ -44,9 +44,7 @@ class References:
         resolved = _PLACEHOLDER.sub(lambda match: self._value(self._found[int(match[1])], missing), text)
         if missing:
             names = ", ".join(dict.fromkeys(missing))
-            raise ValueError(
-                f"the environment variable {names} is not set, and has no default (${{NAME:-default}})"
-            )
+            raise ValueError(f"{names} is not set in the environment and has no default (${{NAME:-default}})")
         return resolved
 
     def _value(self, reference: re.Match[str], missing: list[str]) -> str:

@@ -26,9 +26,9 @@ _LONGEST = 366 * 24 * 3600.0  # a time-out of more than a year is a slip of the 
 _LARGEST = (1 << 63) - 1  # what a Content-Length may say
 _SOCKET_PATH = 107  # sockaddr_un.sun_path holds 108 bytes with its NUL
 
-_match_seconds = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|s|m|h|)").fullmatch
-_match_size = re.compile(r"(\d{1,19})\s*([kmg]?)", re.IGNORECASE).fullmatch
-_match_integer = re.compile(r"[+-]?\d{1,19}").fullmatch
+_match_seconds = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|)").fullmatch
+_match_size = re.compile(r"([0-9]{1,19})\s*([kmg]?)", re.IGNORECASE).fullmatch
+_match_integer = re.compile(r"[+-]?[0-9]{1,19}").fullmatch
 _match_host = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?").fullmatch
 _match_url = re.compile(r"(https?)://([^/?#@]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
 

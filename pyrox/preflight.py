@@ -37,11 +37,18 @@ def check_logs(settings: Settings) -> None:
 def check_middleware(settings: Settings) -> None:
     """Import and construct every middleware of the stack, and throw it away.
 
-    Raises ``ConfigError`` with every problem.
+    Raises ``ConfigError`` with every problem; what only its author can understand is also shown with its
+    traceback.
     """
     from pyrox.middleware.stack import check_stack
 
-    check_stack(settings.middleware, settings.source)
+    try:
+        check_stack(settings.middleware, settings.source)
+    except ConfigError:
+        raise
+    except Exception as error:  # a constructor may fail in any way
+        traceback.print_exception(error)
+        raise ConfigError([f"{settings.source}: [middleware]: {type(error).__name__}: {error}"]) from error
 
 
 def check_middleware_in_child(settings: Settings) -> None:
