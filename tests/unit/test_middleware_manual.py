@@ -1,0 +1,76 @@
+"""docs/middleware.md is true: its Python runs, its configurations load, and it leaves nothing out."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyrox import BodyFilter, Headers, Request, Response
+from pyrox.config import parse_settings
+from pyrox.middleware.stack import BUILT_IN
+from pyrox.testing import ClientResponse, TestClient
+
+MANUAL = Path(__file__).resolve().parents[2] / "docs" / "middleware.md"
+
+# What the engine keeps on a message for itself.
+OF_THE_ENGINE = {
+    "accepts_trailers",
+    "body_length",
+    "claims",
+    "content_length",
+    "exchange",
+    "fields",
+    "from_fields",
+    "from_head",
+    "keep_alive",
+    "popitem",  # comes with MutableMapping
+}
+
+
+def blocks(language: str) -> Iterator[tuple[int, str]]:
+    """Yield the line on which each block starts, and its text."""
+    text = MANUAL.read_text(encoding="utf-8")
+    for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        yield text.count("\n", 0, match.start(1)) + 1, match[1]
+
+
+def test_python_of_the_manual_runs_from_top_to_bottom() -> None:
+    ran = 0
+    namespace: dict[str, object] = {"__name__": "manual"}
+    for line, code in blocks("python"):
+        # Empty lines in front make a traceback point into the manual.
+        exec(compile("\n" * (line - 1) + code, str(MANUAL), "exec"), namespace)
+        ran += 1
+    assert ran == len(re.findall(r"^```python$", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)) > 15
+
+
+@pytest.mark.parametrize(("line", "text"), list(blocks("ini")))
+def test_configuration_of_the_manual_loads(line: int, text: str) -> None:
+    settings = parse_settings(re.sub(r"^plugin_paths = .*$", "", text, flags=re.MULTILINE), f"line {line}")
+    assert settings.middleware.stack
+
+
+def test_built_in_middleware_of_the_manual_runs_with_its_options() -> None:
+    [text] = [text for _, text in blocks("ini") if "[[access_control]]" in text]
+    client = TestClient.from_config(textwrap.dedent(text), client_address="10.0.0.1")
+    answer = client.get("/", headers={"X-Debug": "1"})
+    assert answer.headers["cache-control"] == "no-cache, private"
+    assert answer.headers["link"] == "</style.css>; rel=preload"
+    assert "x-debug" not in client.upstream_requests[-1].headers
+    assert client.get("/", client_address="10.6.6.6").status == 403
+
+
+@pytest.mark.parametrize("cls", [Request, Response, Headers, BodyFilter, TestClient, ClientResponse])
+def test_manual_shows_everything_that_a_middleware_may_use(cls: type) -> None:
+    code = "\n".join(text for _, text in blocks("python"))
+    names = {name for name in dir(cls) if not name.startswith("_")} - OF_THE_ENGINE
+    assert {name for name in names if not re.search(rf"(\.|def ){name}\b", code)} == set()
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_manual_describes_every_built_in_middleware(name: str) -> None:
+    assert f"### {name}\n" in MANUAL.read_text(encoding="utf-8")
