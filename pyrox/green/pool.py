@@ -51,10 +51,13 @@ class UpstreamPool:
         return connection
 
     def checkin(self, connection: UpstreamConnection) -> None:
-        """Keep ``connection`` for the next request, unless it holds bytes nobody asked for."""
+        """Keep ``connection`` for the next request, unless it holds bytes nobody asked for.
+
+        One that an exchange was cancelled on is not kept: its failure would be the next one's.
+        """
         stream = connection.stream
         idle = self._idle.setdefault(connection.server.url, [])
-        if stream.buffer or self.is_closed or len(idle) >= self._idle_connections:
+        if stream.buffer or stream.failure or self.is_closed or len(idle) >= self._idle_connections:
             connection.close()
             return
         connection.exchanges += 1

@@ -33,7 +33,6 @@ class SocketStream:
 
     __slots__ = (
         "_clock",
-        "_failure",
         "_read_watcher",
         "_reader",
         "_recv",
@@ -43,6 +42,7 @@ class SocketStream:
         "_write_watcher",
         "_writer",
         "buffer",
+        "failure",
         "is_closed",
         "read_deadline",
         "sock",
@@ -64,7 +64,7 @@ class SocketStream:
         self._recv = sock.recv
         self._send = sock.send
         self._switch = clock.switch
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None  # what everybody who uses the stream from now on gets
         self._reader: Any = None
         self._writer: Any = None
         self._write_watcher: Any = None
@@ -160,8 +160,8 @@ class SocketStream:
         return self.sock.recv_into(view)  # type: ignore[no-any-return]
 
     def _wait_readable(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         if not self._watching:
             self.resume()
         self._reader = getcurrent()
@@ -184,8 +184,8 @@ class SocketStream:
 
     def send(self, data: bytes | memoryview) -> None:
         """Send all of ``data``; waits, at most ``write_patience`` ticks for each bit of progress."""
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         try:
             sent = self._send(data)
         except BlockingIOError:
@@ -207,8 +207,8 @@ class SocketStream:
 
     def wait_writable(self, patience: int) -> None:
         """Wait at most ``patience`` ticks until the socket takes bytes, or is connected."""
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         if self._write_watcher is None:
             self._write_watcher = self._clock.hub.loop.io(self.sock.fileno(), _WRITE)
         self.write_deadline = self._clock.now + patience
@@ -246,14 +246,15 @@ class SocketStream:
 
     def fail(self, error: BaseException) -> None:
         """Make whoever waits on this stream, or uses it next, raise ``error``; callable from anywhere."""
-        if self._failure is None:
-            self._failure = error
+        if self.failure is None:
+            self.failure = error
             self._clock.hub.loop.run_callback(self._deliver_failure)
 
     def _deliver_failure(self) -> None:
-        for waiter in (self._reader, self._writer):
-            if waiter is not None:
-                waiter.throw(self._failure)
+        if self._reader is not None:
+            self._reader.throw(self.failure)
+        if self._writer is not None:  # asked only now: the reader's end may have ended the writer
+            self._writer.throw(self.failure)
 
     def shut_down(self) -> None:
         """Send FIN: nothing more comes from here, reading goes on."""
