@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from pyrox.config import load_settings, parse_settings
 from pyrox.errors import ProxyError
-from pyrox.http.error_response import error_response
+from pyrox.http.error_response import error_response, internal_error
 from pyrox.http.forwarding import ClientSide, Network, add_response_fields
 from pyrox.http.head import CONNECTION_FIELDS, HeadLimits, parse_request_head
 from pyrox.http.headers import Headers
@@ -204,9 +204,7 @@ class TestClient:
                 self._close(None)
                 raise
             log.exception("the stack failed")
-            failure = ProxyError(repr(error))
-            failure.__dict__["middleware"] = error.__dict__.get("middleware")
-            return error_response(failure, headers.get("accept"))
+            return error_response(internal_error(error), headers.get("accept"))
 
     def _close(self, response: Response | None) -> list[Exception]:
         """Close the response, and those of upstream that a middleware replaced and forgot."""

@@ -19,6 +19,11 @@ PROBLEM = "application/problem+json"  # RFC 9457 section 3
 # RFC 9110 15.5.6: a 405 says what is allowed. Pyrox itself sends one only for CONNECT.
 _ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
 
+# What is noted on an exception while it passes the stack. Into its ``__dict__``, because an exception
+# class may forbid setting attributes.
+_MIDDLEWARE = "middleware"  # where it was raised; see stack.py
+_HEADERS = "_answer_headers"
+
 
 def error_response(error: ProxyError, accept: str | None) -> Response:
     """Make the response that tells the client about ``error``.
@@ -28,7 +33,8 @@ def error_response(error: ProxyError, accept: str | None) -> Response:
     ``Proxy-Status`` (RFC 9209) carries the error's token, and a 503 a ``Retry-After`` of one second.
 
     The ``detail`` and ``headers`` of an ``HTTPError`` are part of the answer; a Content-Type among them
-    says what ``detail`` is, and it is sent as it stands. Nothing of any other error is shown.
+    says what ``detail`` is, and it is sent as it stands. Nothing of any other error is shown. Last,
+    ``answer_headers(error)`` replace the fields of their names.
 
     Raises ``ValueError`` or ``TypeError`` when the headers of an ``HTTPError`` cannot be sent; one that
     comes out of a stack has been checked by it.
@@ -44,9 +50,28 @@ def error_response(error: ProxyError, accept: str | None) -> Response:
     if error.status == 503:
         headers.setdefault("Retry-After", "1")
     headers.add("Proxy-Status", f"pyrox; error={error.proxy_status}")
+    headers.update(error.__dict__.get(_HEADERS, ()))
     response = Response(error.status, body.encode(errors="replace"), headers)
-    response.made_by = error.__dict__.get("middleware") or "pyrox"
+    response.made_by = error.__dict__.get(_MIDDLEWARE) or "pyrox"
     return response
+
+
+def answer_headers(error: Exception) -> Headers:
+    """Return the fields that the answer to ``error`` gets besides its own, to be changed in place.
+
+    For a middleware that marks every response: an exception that passes it will become one.
+    """
+    headers: Headers = error.__dict__.setdefault(_HEADERS, Headers())
+    return headers
+
+
+def internal_error(error: Exception) -> ProxyError:
+    """Return the 500 that answers for ``error``, which is no ``ProxyError``: a fault in a middleware."""
+    failure = ProxyError(f"{type(error).__name__}: {error}")
+    for key in (_MIDDLEWARE, _HEADERS):
+        if key in error.__dict__:
+            failure.__dict__[key] = error.__dict__[key]
+    return failure
 
 
 def _render(status: int, detail: str, accept: str | None) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyrox.http.error_response import answer_headers
 from pyrox.http.head import CONNECTION_FIELDS
 from pyrox.http.headers import Field, Headers, make_field
 from pyrox.http.message import Request, Response
@@ -20,8 +21,7 @@ class HeadersMiddleware(Middleware):
     * ``request_set``, ``response_set``: exactly this one line of that name is left.
     * ``request_add``, ``response_add``: one more line, beside what is there (Set-Cookie, Link).
 
-    The response side sees every response that the layers inside return, not the error answers that
-    Pyrox makes when one of them raises.
+    The answer to an error that comes from inside gets the fields that are set and added, too.
     """
 
     def __init__(
@@ -40,7 +40,11 @@ class HeadersMiddleware(Middleware):
 
     def __call__(self, request: Request) -> Response:
         self._request.apply(request.headers)
-        response = self.app(request)
+        try:
+            response = self.app(request)
+        except Exception as error:
+            self._response.apply(answer_headers(error))
+            raise
         self._response.apply(response.headers)
         return response
 

@@ -6,6 +6,7 @@ import re
 import secrets
 from itertools import count
 
+from pyrox.http.error_response import answer_headers
 from pyrox.http.headers import Field, Headers, make_field
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
@@ -15,8 +16,8 @@ _is_id = re.compile(rb"[A-Za-z0-9._:/+=@~-]{1,128}").fullmatch
 
 
 class RequestId(Middleware):
-    """Gives each request an id: on the request that goes upstream, on the response, and as
-    ``request.state["request_id"]`` for other middleware and the access log.
+    """Gives each request an id: on the request that goes upstream, on the response, be it an error's,
+    and as ``request.state["request_id"]`` for other middleware and the access log.
 
     An id is unique, but not secret: a random prefix for each worker, then a count.
 
@@ -43,7 +44,11 @@ class RequestId(Middleware):
         field = (self._key, self._name, request_id)
         _replace(request.headers, field)
         request.state["request_id"] = request_id.decode("ascii")
-        response = self.app(request)
+        try:
+            response = self.app(request)
+        except Exception as error:
+            _replace(answer_headers(error), field)
+            raise
         _replace(response.headers, field)
         return response
 

@@ -15,7 +15,7 @@ from pyrox.errors import (
     ProxyError,
     UpstreamTimeout,
 )
-from pyrox.http.error_response import error_response, prefers_problem
+from pyrox.http.error_response import answer_headers, error_response, internal_error, prefers_problem
 
 
 def test_generic_answer_is_the_status_and_its_phrase() -> None:
@@ -101,6 +101,25 @@ def test_detail_outside_unicode_does_not_spoil_the_answer() -> None:
 def test_header_that_cannot_be_sent_is_refused(header: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="X"):
         error_response(HTTPError(400, headers=[header]), None)
+
+
+def test_answer_headers_replace_the_answer_s_own() -> None:
+    error = HTTPError(503, headers=[("X-A", "1"), ("X-A", "2")])
+    answer_headers(error)["X-A"] = "3"
+    answer_headers(error).add("Retry-After", "9")
+    headers = error_response(error, None).headers
+    assert headers.get_all("x-a") == ["3"]
+    assert headers.get_all("retry-after") == ["9"]
+
+
+def test_internal_error_tells_the_log_what_and_the_client_nothing() -> None:
+    error = KeyError("secret")
+    answer_headers(error)["X-A"] = "1"
+    failure = internal_error(error)
+    assert failure.detail == "KeyError: 'secret'"
+    response = error_response(failure, None)
+    assert (response.status, response.body) == (500, b"500 Internal Server Error\n")
+    assert response.headers["x-a"] == "1"
 
 
 def test_error_that_no_middleware_raised_is_made_by_pyrox() -> None:

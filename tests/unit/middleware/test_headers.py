@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyrox.http.message import Response
+from pyrox.errors import HTTPError
+from pyrox.http.message import Request, Response
 from pyrox.middleware.headers import HeadersMiddleware
 from pyrox.testing import TestClient
 
@@ -56,6 +57,15 @@ def test_answer_of_an_inner_layer_is_edited_and_stays_its_own() -> None:
     answer = client.get("/")
     assert answer.headers["x-a"] == "1"
     assert answer.made_by == "<lambda>"
+
+
+def test_answer_to_an_error_gets_what_is_set_and_added() -> None:
+    def failing(request: Request) -> Response:
+        raise HTTPError(401, headers={"WWW-Authenticate": "Basic"})
+
+    options = {"response_set": ["X-A: 1"], "response_add": ["Link: </a>"], "response_remove": ["X-B"]}
+    headers = TestClient((HeadersMiddleware, options), upstream=failing).get("/").headers
+    assert (headers["x-a"], headers["link"], headers["www-authenticate"]) == ("1", "</a>", "Basic")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pyrox.errors import HTTPError, UpstreamTimeout
 from pyrox.http.message import Request, Response
 from pyrox.middleware.request_id import RequestId
 from pyrox.testing import TestClient
@@ -67,6 +68,17 @@ def test_id_of_upstream_s_own_is_replaced() -> None:
     assert client.get("/").headers.get_all("x-request-id") == [
         client.upstream_requests[-1].state["request_id"]
     ]
+
+
+@pytest.mark.parametrize("error", [HTTPError(403), UpstreamTimeout(), KeyError("a fault")])
+def test_answer_to_an_error_carries_the_id(error: Exception) -> None:
+    def failing(request: Request) -> Response:
+        raise error
+
+    client = TestClient(RequestId, upstream=failing, raise_exceptions=False)
+    answer = client.get("/")
+    assert answer.status >= 400
+    assert answer.headers.get_all("x-request-id") == [client.upstream_requests[-1].state["request_id"]]
 
 
 def test_request_made_by_hand_has_no_client_to_trust() -> None:
