@@ -30,7 +30,7 @@ class AccessLog:
     * ``format``: ``combined``, ``json`` or text with ``$name`` fields; see docs/access_log.md.
     * ``server_name``: what the field ``$server_name`` stands for.
 
-    ``is_enabled`` is False when there is no log, or not any more: ``write`` need not be called then.
+    ``is_enabled`` is False when there is no log, or not any more: ``write`` does nothing then.
     Call ``flush()`` each second, ``reopen()`` after a rotation and ``close()`` at the end; only the
     constructor raises: ``OSError`` when the file cannot be opened, ``ValueError`` for a bad format.
     """
@@ -44,6 +44,8 @@ class AccessLog:
 
     def write(self, exchange: Exchange) -> None:
         """Add the line of a finished exchange; the next ``flush`` writes it, or the 256th line."""
+        if self._file is None:
+            return
         line = self._render(exchange)
         lines = self._lines
         lines.append(line)
@@ -52,9 +54,9 @@ class AccessLog:
 
     def flush(self) -> None:
         """Write the lines kept so far; those the system does not take are lost, and counted."""
-        lines, self._lines = self._lines, []
-        if self._file is None or not lines:
+        if self._file is None or not (self._lines or self._file.has_pending):
             return
+        lines, self._lines = self._lines, []
         try:
             self._file.append(b"".join(lines))
         except OSError as error:
@@ -88,7 +90,7 @@ class AccessLog:
             _log.warning("access log: %s; %d lines lost so far", error.strerror, file.lost)
 
     def _report_recovery(self, file: LogFile) -> None:
-        if self._is_failing:
+        if self._is_failing and not file.has_pending:
             self._is_failing = False
             lost, file.lost = file.lost, 0
             _log.warning("access log: writing again; %d lines were lost", lost)

@@ -61,7 +61,7 @@ class LogFileHandler(logging.Handler):
             self.file.append(lines.encode("utf-8", "backslashreplace"))
         except OSError:
             return  # there is no place left to say so; LogFile has counted the lines
-        if self.file.lost:
+        if self.file.lost and not self.file.has_pending:
             lost, self.file.lost = self.file.lost, 0
             _log.warning("error log: writing again; %d lines were lost", lost)
 

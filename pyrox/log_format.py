@@ -113,16 +113,14 @@ def _compile_json(clock: Clock) -> Render:
 
     def render(exchange: Exchange) -> bytes:
         answered_by, error, server = exchange.answered_by, exchange.error, exchange.server
-        line = (
+        return (
             f'{{"time":"{clock.utc()}","client":{_quote(client_address(exchange))}'
             f',"peer":{_quote(exchange.peer_address)}{_asked_json(exchange)}'
             f',"status":{exchange.status},"answered_by":{_quote(answered_by) if answered_by else "null"}'
             f',"error":{_quote(error) if error else "null"},"upstream":{_quote(server) if server else "null"}'
             f',"retries":{exchange.retries},"bytes_in":{exchange.bytes_received}'
             f',"bytes_out":{exchange.bytes_sent}{_times_json(exchange)}}}\n'
-        )
-        # JSON leaves DEL alone; a terminal does not.
-        return line.encode() if "\x7f" not in line else line.replace("\x7f", "\\u007f").encode()
+        ).encode()
 
     return render
 

@@ -1,13 +1,16 @@
 """A file of whole lines: short writes, full disks, rotation, pipes."""
 
 import errno
+import fcntl
 import os
 import resource
 import select
+import threading
 from contextlib import contextmanager
 
 import pytest
 
+from pyrox import log_file
 from pyrox.log_file import LogFile
 
 
@@ -93,6 +96,20 @@ def test_line_after_a_torn_one_starts_on_a_line_of_its_own(log):
     assert log.lost == 2
 
 
+def test_torn_line_is_ended_in_its_own_file_and_nowhere_else(log, tmp_path):
+    with largest_file(2), pytest.raises(OSError):
+        log.append(b"torn\n")
+    log.reopen()
+    log.append(b"same file\n")
+    assert content(log) == b"to\nsame file\n"
+    with largest_file(15), pytest.raises(OSError):
+        log.append(b"torn\n")
+    os.rename(log.path, tmp_path / "log.1")
+    log.reopen()
+    log.append(b"new file\n")
+    assert content(log) == b"new file\n"
+
+
 def test_reopen_follows_the_path_after_a_rotation(log, tmp_path):
     log.append(b"before\n")
     os.rename(log.path, tmp_path / "log.1")
@@ -170,6 +187,124 @@ def test_pipe_gets_whole_lines_in_pieces_that_no_other_writer_can_split(monkeypa
     assert len(pieces) < 7
     os.close(reader)
     os.close(writer)
+
+
+def read_all(reader):
+    """Read what is in a pipe now."""
+    os.set_blocking(reader, False)
+    received = b""
+    try:
+        while chunk := os.read(reader, 1 << 20):
+            received += chunk
+    except BlockingIOError:
+        pass
+    return received
+
+
+@pytest.fixture
+def pipe():
+    """A pipe of the least size, 4 KiB, both ends blocking."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def numbered(start, stop):
+    return b"".join(b"line %06d\n" % number for number in range(start, stop))
+
+
+def test_full_pipe_keeps_lines_for_later_and_in_order(pipe):
+    reader, writer = pipe
+    log = LogFile(writer)
+    log.append(numbered(0, 1000))  # 12 KB: a blocking write would hang here
+    assert log.has_pending and log.lost == 0
+    received = read_all(reader)
+    log.append(numbered(1000, 1001))
+    received += read_all(reader)
+    while log.has_pending:
+        log.append(b"")
+        received += read_all(reader)
+    log.close()
+    assert received == numbered(0, 1001)
+
+
+def test_full_pipe_of_which_nobody_reads_costs_bounded_memory_and_counted_lines(pipe):
+    reader, writer = pipe
+    log = LogFile(writer)
+    written = 0
+    with pytest.raises(BlockingIOError):
+        for written in range(1000, 1_000_000, 1000):
+            log.append(numbered(written - 1000, written))
+    assert 0 < log.lost <= 1000
+    assert len(log._pending) <= 1 << 20
+    received = read_all(reader)
+    while log.has_pending:
+        log.append(b"")
+        received += read_all(reader)
+    log.close()
+    assert received == numbered(0, written - log.lost)
+
+
+def test_pipe_stays_blocking_for_those_who_share_it(pipe):
+    reader, writer = pipe
+    log = LogFile(writer)
+    log.append(numbered(0, 1000))
+    assert os.get_blocking(writer)
+    while log.has_pending:
+        read_all(reader)
+        log.append(b"")
+    log.close()
+
+
+def test_close_waits_for_a_reader_that_reads(pipe):
+    reader, writer = pipe
+    log = LogFile(writer)
+    log.append(numbered(0, 1000))
+    received = []
+
+    def read():
+        while sum(map(len, received)) < len(numbered(0, 1000)):
+            received.append(os.read(reader, 4096))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    log.close()
+    thread.join()
+    assert b"".join(received) == numbered(0, 1000)
+    assert log.lost == 0
+
+
+def test_close_gives_up_on_a_reader_that_does_not(pipe, monkeypatch):
+    monkeypatch.setattr(log_file, "_FAREWELL", 0.01)
+    reader, writer = pipe
+    log = LogFile(writer)
+    log.append(numbered(0, 1000))
+    log.close()
+    assert read_all(reader) == numbered(0, 1000 - log.lost)
+    assert log.lost > 0
+
+
+def test_pipe_that_cannot_be_opened_again_is_used_as_it_is(pipe, monkeypatch):
+    def refuse(path, *rest):
+        raise PermissionError(errno.EACCES, "no", path)
+
+    reader, writer = pipe
+    with monkeypatch.context() as context:
+        context.setattr(os, "open", refuse)
+        log = LogFile(writer)
+    log.append(b"line\n")
+    log.close()
+    os.write(writer, b"still open\n")
+    assert read_all(reader) == b"line\nstill open\n"
+
+
+def test_named_pipe_without_a_reader_is_refused_and_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError) as raised:
+        LogFile(str(tmp_path / "fifo"))
+    assert raised.value.errno == errno.ENXIO
 
 
 def test_file_gets_all_lines_in_one_call(log, monkeypatch):

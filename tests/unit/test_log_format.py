@@ -72,9 +72,22 @@ def test_combined_tells_an_absent_field_from_an_empty_one():
     assert line_of("combined", make_exchange([("Referer", "")])).endswith('"" "-"\n')
 
 
-def test_combined_keeps_the_first_of_several_lines():
-    headers = [("User-Agent", "first"), ("User-Agent", "second"), ("Referer", "1"), ("Referer", "2")]
+AGENTS = [("User-Agent", "first"), ("User-Agent", "second")]
+REFERERS = [("Referer", "1"), ("Referer", "2")]
+
+
+@pytest.mark.parametrize("headers", [AGENTS + REFERERS, REFERERS + AGENTS])
+def test_combined_keeps_the_first_of_several_lines(headers):
     assert line_of("combined", make_exchange(headers)).endswith('"1" "first"\n')
+
+
+def test_combined_time_goes_on():
+    now = [NOW]
+    render = compile_format("combined", "pyrox", Clock(lambda: now[0]))
+    seconds = []
+    for now[0] in (NOW, NOW + 0.5, NOW + 1, NOW + 60, NOW - 1):
+        seconds.append(re.search(rb":\d\d:(\d\d:\d\d) ", render(make_exchange()))[1])
+    assert seconds == [b"55:36", b"55:36", b"55:37", b"56:36", b"55:35"]
 
 
 def test_combined_escapes_what_the_client_sent():
