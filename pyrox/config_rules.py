@@ -67,48 +67,51 @@ def _tls_problems(tls: SslSettings) -> Iterator[Problem]:
 
 
 def _certificate_problems(cert_file: str, key_file: str) -> Iterator[Problem]:
-    unreadable = False
-    for key, path in (("cert_file", cert_file), ("key_file", key_file)):
-        if reason := _unreadable(path):
-            unreadable = True
-            yield "ssl", key, reason
-    if unreadable:
+    faults = {
+        "cert_file": _pem_fault(cert_file, b"CERTIFICATE-----", "certificate"),
+        "key_file": _pem_fault(key_file, b"PRIVATE KEY-----", "private key"),
+    }
+    yield from (("ssl", key, reason) for key, reason in faults.items() if reason)
+    if any(faults.values()):
         return
     import ssl
 
     try:
-        # Without a callback OpenSSL would ask for the passphrase on the terminal.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(cert_file, key_file, password=lambda: b"")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or str(error)
-        yield (
-            "ssl",
-            "cert_file",
-            f"{cert_file!r} and {key_file!r} are no usable certificate and key: {reason}",
-        )
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file)
+    except OSError as error:
+        yield "ssl", "cert_file", f"{cert_file!r} cannot be used with {key_file!r}: {_tls_reason(error)}"
 
 
 def _authorities_problem(path: str) -> str:
-    if reason := _unreadable(path):
+    if reason := _pem_fault(path, b"CERTIFICATE-----", "certificate"):
         return reason
     import ssl
 
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except OSError as error:
-        return f"{path!r} holds no usable certificate: {error.reason or error}"  # type: ignore[attr-defined]
+        return f"{path!r} cannot be used: {_tls_reason(error)}"
     return ""
 
 
-def _unreadable(path: str) -> str:
-    """Return why the file cannot be read, or ``""``."""
+def _pem_fault(path: str, mark: bytes, what: str) -> str:
+    """Return why the file cannot hold ``what``, or ``""``; OpenSSL itself would only say "PEM lib"."""
     try:
         with open(path, "rb") as file:
-            file.read(1)
+            content = file.read()
     except OSError as error:
         return f"{path!r} cannot be read: {error.strerror}"
+    if mark not in content:
+        return f"{path!r} has no {what} in PEM"
+    if what == "private key" and b"ENCRYPTED" in content:
+        # OpenSSL would ask for the passphrase on the terminal.
+        return f"{path!r} has a passphrase; remove it from the key"
     return ""
+
+
+def _tls_reason(error: OSError) -> str:
+    reason: str = getattr(error, "reason", None) or str(error)
+    return "the key is another certificate's" if reason == "KEY_VALUES_MISMATCH" else reason
 
 
 def _format_problem(log_format: str) -> str:
