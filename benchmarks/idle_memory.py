@@ -103,9 +103,9 @@ def run(arguments: argparse.Namespace) -> None:
     raise_file_limit(arguments.connections + 1000)
     print(f"KiB for each of {arguments.connections} idle connections; budget {MUST:g}, aim {AIM:g}")
     print(f"{'':14}{'PSS':>10}{'RSS':>10}{'PSS settled':>12}{'RSS settled':>12}", flush=True)
-    with scratch() as directory, running_origin(directory / "origin") as origin_port:
+    with scratch() as directory, running_origin(directory / "origin") as origin:
         for variant in chosen_variants(arguments.pyrox_command, arguments.peers):
-            site = Site(directory / variant.name, free_ports(1)[0], origin_port)
+            site = Site(directory / variant.name, free_ports(1)[0], origin.port)
             site.directory.mkdir()
             try:
                 print(

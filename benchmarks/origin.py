@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from processes import Process, free_ports
@@ -12,6 +13,15 @@ from variants import HERE, Certificate, ConfigTemplate, Missing, executable
 
 LARGE_BODY = 10 * 1024 * 1024  # bytes
 SMALL_BODY = 254  # bytes of JSON
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The running origin; ``directory`` holds the 10 MiB file ``large``."""
+
+    process: Process
+    port: int
+    directory: Path
 
 
 def small_json() -> str:
@@ -28,8 +38,8 @@ def _required(name: str, package: str) -> str:
 
 
 @contextlib.contextmanager
-def running_origin(directory: Path) -> Iterator[int]:
-    """Run the origin in ``directory`` and yield its port; without nginx the program ends."""
+def running_origin(directory: Path) -> Iterator[Origin]:
+    """Run the origin in ``directory``; without nginx the program ends."""
     (port,) = free_ports(1)
     directory.mkdir()
     directory.joinpath("large").write_bytes(bytes(range(256)) * (LARGE_BODY // 256))
@@ -40,7 +50,7 @@ def running_origin(directory: Path) -> Iterator[int]:
     command = [nginx, "-p", str(directory), "-e", "error.log", "-c", str(config)]
     with Process("origin", command, directory / "output.log") as process:
         process.wait_ready(port)
-        yield port
+        yield Origin(process, port, directory)
 
 
 def make_certificate(directory: Path) -> Certificate:

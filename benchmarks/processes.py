@@ -93,6 +93,15 @@ class Process:
         paths = [p for pid in descendants(self.pid) for p in Path(f"/proc/{pid}/task").glob("*/schedstat")]
         return sum(map(_task_nanoseconds, paths)) / 1e9
 
+    def mode_ticks(self) -> tuple[int, int]:
+        """CPU time in user and in kernel mode, in clock ticks: good for shares over many turns only."""
+        user = system = 0
+        for pid in descendants(self.pid):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                user, system = user + int(fields[11]), system + int(fields[12])
+        return user, system
+
     def resident_bytes(self, kind: str = "Pss") -> int:
         """Resident memory of all its processes; ``kind`` is a row of smaps_rollup: "Pss" or "Rss"."""
         total = 0

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from load import Load, percentile
+from machine import QUIET
 from workloads import Budget, Workload
 
 RESAMPLES = 500
@@ -20,6 +21,8 @@ class Slice:
     """One variant's turn: what the load did and the CPU seconds that the variant spent on it."""
 
     cpu_seconds: float
+    user_ticks: int
+    system_ticks: int
     load: Load
 
     def cost(self, per_byte: bool) -> float:
@@ -37,6 +40,7 @@ class Result:
     slices: dict[str, list[Slice]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     pyroxes: list[str] = field(default_factory=list)
+    other_work: float = 0.0  # the part of the machine's CPU time that was not the benchmark's
 
     def costs(self, name: str) -> list[float]:
         return [each.cost(self.workload.per_byte) for each in self.slices[name]]
@@ -44,10 +48,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Figures:
-    """A row of the table. ``spread`` is the distance of the quartiles as a part of ``cost``."""
+    """A row of the table.
+
+    ``spread`` is the distance of the quartiles as a part of ``cost``, ``user`` the part of the CPU time that
+    was spent outside the kernel.
+    """
 
     cost: float
     spread: float
+    user: float
     requests_per_second: float
     gigabytes_per_second: float
     p50_ms: float
@@ -57,11 +66,14 @@ class Figures:
 
 def figures(result: Result, name: str) -> Figures:
     """Sum one variant's slices up."""
-    costs, loads = result.costs(name), [each.load for each in result.slices[name]]
+    slices = result.slices[name]
+    costs, loads = result.costs(name), [each.load for each in slices]
+    user, system = sum(each.user_ticks for each in slices), sum(each.system_ticks for each in slices)
     cost = percentile(costs, PERCENTILE)
     return Figures(
         cost=cost,
         spread=(percentile(costs, 75) - cost) / cost,
+        user=user / max(user + system, 1),
         requests_per_second=median(each.requests / each.seconds for each in loads),
         gigabytes_per_second=median(each.body_bytes / each.seconds for each in loads) / 1e9,
         p50_ms=median(each.p50_us for each in loads) / 1e3,
@@ -103,12 +115,11 @@ def verdict(value: float, must: float, aim: float | None) -> str:
 def absolute_table(result: Result) -> list[str]:
     """Lines of every variant's figures, and of those that could not run."""
     unit = result.workload.unit
-    titles = f"{unit:>9} {'spread':>7} {'req/s':>9} {'GB/s':>6} {'p50 ms':>8} {'p99 ms':>8} {'errors':>7}"
-    lines = [f"  {'':14}{titles}"]
+    lines = [f"  {'':14}{unit:>9}  spread  user     req/s   GB/s   p50 ms   p99 ms  errors"]
     for name in sorted(result.slices, key=lambda each: figures(result, each).cost):
         row = figures(result, name)
         lines.append(
-            f"  {name:14}{row.cost:9.1f} {row.spread:7.1%} {row.requests_per_second:9.0f} "
+            f"  {name:14}{row.cost:9.1f} {row.spread:7.1%} {row.user:5.0%} {row.requests_per_second:9.0f} "
             f"{row.gigabytes_per_second:6.2f} {row.p50_ms:8.2f} {row.p99_ms:8.2f} {row.errors:7}"
         )
     lines += [f"  {name:14}missing: {reason}" for name, reason in result.absent.items()]
@@ -155,7 +166,13 @@ def text(result: Result, only_ratios: bool) -> str:
     """Return one workload's tables."""
     absolute = [] if only_ratios else [*absolute_table(result), ""]
     title = f"{result.workload.name}: {result.workload.title}"
-    return "\n".join([title, *absolute, *ratio_table(result), ""])
+    return "\n".join([title, *_warning(result), *absolute, *ratio_table(result), ""])
+
+
+def _warning(result: Result) -> list[str]:
+    if result.other_work <= QUIET:
+        return []
+    return [f"  other work took {result.other_work:.0%} of the machine's CPU time: repeat when it is quiet"]
 
 
 def as_json(result: Result) -> Mapping[str, Any]:
@@ -169,6 +186,7 @@ def as_json(result: Result) -> Mapping[str, Any]:
     return {
         "workload": result.workload.name,
         "unit": result.workload.unit,
+        "other_work": result.other_work,
         "figures": {name: asdict(figures(result, name)) for name in result.slices},
         "slices": {name: [asdict(each) for each in slices] for name, slices in result.slices.items()},
         "missing": result.absent,

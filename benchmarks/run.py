@@ -20,7 +20,8 @@ from pathlib import Path
 
 import report
 from load import LoadError
-from origin import LARGE_BODY, SMALL_BODY, make_certificate, running_origin
+from machine import OtherWork
+from origin import LARGE_BODY, SMALL_BODY, Origin, make_certificate, running_origin
 from processes import Process, StartError, exit_on_signals, free_ports, scratch
 from report import Result, Slice
 from variants import PEERS, Certificate, Missing, Site, Variant, chosen, chosen_variants
@@ -30,10 +31,9 @@ from workloads import WORKLOADS, Target, Workload
 class Bench:
     """One run: where its files are, what stands behind the proxies, and how long it may take."""
 
-    def __init__(self, directory: Path, origin_port: int, certificate: Certificate, deadline: float) -> None:
+    def __init__(self, directory: Path, origin: Origin, certificate: Certificate, deadline: float) -> None:
         self.directory = directory
-        self.origin_directory = directory / "origin"
-        self.origin_port = origin_port
+        self.origin = origin
         self.certificate = certificate
         self.deadline = deadline
 
@@ -42,7 +42,7 @@ class Bench:
         directory = self.directory / f"{workload.name}-{variant.name}"
         directory.mkdir()
         (port,) = free_ports(1)
-        return Site(directory, port, self.origin_port, self.certificate if workload.tls else None)
+        return Site(directory, port, self.origin.port, self.certificate if workload.tls else None)
 
     def has_time(self) -> bool:
         return time.monotonic() < self.deadline
@@ -53,12 +53,14 @@ def measure(bench: Bench, workload: Workload, variants: list[Variant], rounds: i
     result = Result(workload, pyroxes=[variant.name for variant in variants if variant.is_pyrox])
     with contextlib.ExitStack() as stack:
         running = start_all(bench, workload, variants, result, stack)
+        others = OtherWork([bench.origin.process, *(process for process, _ in running.values())])
         for number in range(rounds + 1):
             if number > 1 and not bench.has_time():
                 note(f"{workload.name}: out of time after {number - 1} rounds")
                 break
             note(f"{workload.name}: round {number} of {rounds}")
             take_turns(bench, running, result, seconds, counted=number > 0)
+        result.other_work = others.share()
     return result
 
 
@@ -105,8 +107,8 @@ def take_turns(bench: Bench, running: Running, result: Result, seconds: int, cou
     """Give each variant one slice, in random order; one whose load breaks is out from then on."""
     for name in random.sample(list(running), len(running)):
         process, port = running[name]
-        target = Target(port, bench.origin_directory)
-        before = process.cpu_seconds()
+        target = Target(port, bench.origin.directory)
+        before, ticks_before = process.cpu_seconds(), process.mode_ticks()
         try:
             done = result.workload.drive(target, seconds * result.workload.slices)
             if not done.requests:
@@ -117,7 +119,9 @@ def take_turns(bench: Bench, running: Running, result: Result, seconds: int, cou
             del running[name]
             continue
         if counted:
-            result.slices.setdefault(name, []).append(Slice(process.cpu_seconds() - before, done))
+            used, ticks = process.cpu_seconds() - before, process.mode_ticks()
+            modes = (ticks[0] - ticks_before[0], ticks[1] - ticks_before[1])
+            result.slices.setdefault(name, []).append(Slice(used, *modes, done))
 
 
 def note(message: str) -> None:
@@ -152,8 +156,8 @@ def run(arguments: argparse.Namespace) -> None:
     variants = chosen_variants(arguments.pyrox_command, arguments.peers)
     deadline = time.monotonic() + arguments.limit * 60
     results: list[Result] = []
-    with scratch() as directory, running_origin(directory / "origin") as port:
-        bench = Bench(directory, port, make_certificate(directory), deadline)
+    with scratch() as directory, running_origin(directory / "origin") as origin:
+        bench = Bench(directory, origin, make_certificate(directory), deadline)
         for name in names:
             result = measure(bench, WORKLOADS[name], variants, arguments.rounds, arguments.slice)
             results.append(result)

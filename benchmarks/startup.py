@@ -55,10 +55,10 @@ def row(name: str, seconds: list[float]) -> str:
 def run(arguments: argparse.Namespace) -> None:
     print(f"seconds to the first answer, {arguments.runs} starts; budget {MUST:g} (median)")
     print(f"{'':14}{'median':>8}{'least':>8}{'most':>8}")
-    with scratch() as directory, running_origin(directory / "origin") as origin_port:
+    with scratch() as directory, running_origin(directory / "origin") as origin:
         print(row("bare python", [bare_python() for _ in range(arguments.runs)]), flush=True)
         for variant in chosen_variants(arguments.pyrox_command, arguments.peers):
-            site = Site(directory / variant.name, free_ports(1)[0], origin_port)
+            site = Site(directory / variant.name, free_ports(1)[0], origin.port)
             site.directory.mkdir()
             try:
                 seconds = [first_answer(variant, site) for _ in range(arguments.runs)]
