@@ -12,6 +12,7 @@ import pytest
 
 from pyrox.config import Option, load_settings, parse_settings, read_spec
 from pyrox.errors import ConfigError
+from pyrox.preflight import check_middleware
 from pyrox.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +93,14 @@ def test_the_generated_page_is_not_stale() -> None:
         assert f"| {option.meaning} |" in page, f"run tools/generate_config_docs.py: {option.name}"
     for section, meaning in sections.items():
         assert f"\n## [{section}]\n\n{meaning}\n" in page
+
+
+def test_the_example_on_the_page_would_start() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    example = re.search(r"```ini\n(.*?)```", page, re.DOTALL)
+    assert example
+    settings = parse_settings(example[1], further_checks=[check_middleware])
+    assert len(settings.middleware.stack) == 2
 
 
 # --- values -------------------------------------------------------------------------------------------
