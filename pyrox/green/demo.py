@@ -21,7 +21,6 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 from gunicorn.util import parse_address
 
 from pyrox.green.demo_pages import Call, answer, status_line
-from pyrox.green.demo_websocket import WebSocketEcho
 
 DEFAULT_BIND = "127.0.0.1:8081"
 BACKLOG = 1024
@@ -61,6 +60,9 @@ class _Handler(WSGIHandler):
 
     def run_application(self) -> None:
         if self._wants_websocket():
+            # Not before it is needed: importing wsproto takes a fifth of the time the whole engine takes.
+            from pyrox.green.demo_websocket import WebSocketEcho
+
             self.close_connection = True
             WebSocketEcho(self.socket, self.rfile).serve(self.path, self.environ["demo.headers"])
         else:

@@ -26,7 +26,7 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import RemoteProtocolError
 
-MESSAGE_LIMIT = 64 << 20
+MESSAGE_LIMIT = 32 << 20
 PIECE = 65536
 LINGER = 2.0
 
