@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 _COMMON = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
 
 settings.register_profile("explore", max_examples=20_000, **_COMMON)  # type: ignore[arg-type]
-settings.register_profile("bounded", max_examples=600, derandomize=True, **_COMMON)  # type: ignore[arg-type]
+settings.register_profile("bounded", max_examples=300, derandomize=True, **_COMMON)  # type: ignore[arg-type]
 
 
 def pytest_configure(config: object) -> None:

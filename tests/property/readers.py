@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import h11
@@ -62,46 +64,65 @@ def _without_names(fields: list[Field]) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def read_request(data: bytes) -> Outcome:
+    return read_request_in_pieces([data])
+
+
+def read_request_in_pieces(pieces: Iterable[bytes]) -> Outcome:
     """Read a request as the engine does: one empty line may stand before it (RFC 9112 2.2)."""
-    data = data.removeprefix(b"\r\n")
     try:
-        end = data.find(b"\r\n\r\n") + 4
-        if end == 3:
-            check_partial_request_head(data, HEAD_LIMITS)
+        raw, rest = _cut_head(pieces, check_partial_request_head, may_start_empty=True)
+        if raw is None:
             return Incomplete()
-        request = parse_request_head(data[:end], HEAD_LIMITS)
+        request = parse_request_head(raw, HEAD_LIMITS)
         length = request.content_length or 0
-        start, fields = request.method.encode(), request.headers.fields
-        return _read_body(start, fields, data[end:], length, ClientError)
+        return _read_body(request.method.encode(), request.headers.fields, rest, length, ClientError)
     except ClientError as error:
         return Refused(error.detail)
 
 
 def read_response(data: bytes, method: str) -> Outcome:
-    """Read a response to a request with ``method``; the server closes after ``data``."""
+    return read_response_in_pieces([data], method)
+
+
+def read_response_in_pieces(pieces: Iterable[bytes], method: str) -> Outcome:
+    """Read a response to a request with ``method``; the server closes after the last piece."""
     try:
-        end = data.find(b"\r\n\r\n") + 4
-        if end == 3:
-            check_partial_response_head(data, HEAD_LIMITS)
+        raw, rest = _cut_head(pieces, check_partial_response_head)
+        if raw is None:
             return Incomplete()
-        head = parse_response_head(data[:end], method, HEAD_LIMITS)
-        response = head.response
-        fields = response.headers.fields
-        return _read_body(response.status, fields, data[end:], head.body_length, UpstreamError)
+        response = parse_response_head(raw, method, HEAD_LIMITS)
+        return _read_body(response.status, response.headers.fields, rest, response.body_length, UpstreamError)
     except UpstreamError as error:
         return Refused(error.detail)
 
 
+def _cut_head(
+    pieces: Iterable[bytes], check_partial: Callable[[bytes, HeadLimits], None], may_start_empty: bool = False
+) -> tuple[bytes | None, Iterator[bytes]]:
+    """Split what arrives into a complete head, None without one, and the pieces after it."""
+    pieces = iter(pieces)
+    received = b""
+    for piece in pieces:
+        received += piece
+        data = received.removeprefix(b"\r\n") if may_start_empty else received
+        end = data.find(b"\r\n\r\n") + 4
+        if end > 3:
+            return data[:end], chain([data[end:]], pieces)
+        check_partial(data, HEAD_LIMITS)
+    return None, pieces
+
+
 def _read_body(
-    start: bytes | int, fields: list[Field], data: bytes, length: int, error: type[ProxyError]
+    start: bytes | int, fields: list[Field], pieces: Iterator[bytes], length: int, error: type[ProxyError]
 ) -> Outcome:
     if length == CHUNKED:
         decoder = ChunkedDecoder(error, CHUNK_LIMITS)
-        body = decoder.feed(data)
+        body = b"".join([decoder.feed(piece) for piece in pieces])
         if not decoder.is_complete:
             return Incomplete()
         trailers = _without_names(decoder.trailers)
         return Message(start, _without_names(fields), body, trailers, decoder.leftover)
+    data = b"".join(pieces)
     if length == UNTIL_CLOSE:
         length = len(data)
     if len(data) < length:
