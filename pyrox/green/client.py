@@ -46,9 +46,8 @@ class ClientConnection:
         try:
             while self._serve_one():
                 pass
-            if self._lingers:
-                engine = self.engine
-                self.stream.linger(engine.linger_patience, engine.linger_limit)
+            if self._lingers and (patience := self.engine.linger_patience):
+                self.stream.linger(patience)
         finally:
             self.stream.close()
 

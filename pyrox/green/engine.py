@@ -42,13 +42,13 @@ class Engine:
             limits.chunk_extension, limits.chunk_extensions, limits.head_size, limits.head_fields
         )
         self.max_body_size = limits.max_body_size
-        self.unread_body = self.linger_limit = limits.unread_body
+        self.unread_body = limits.unread_body
         self.error_status = settings.templates.pyrox_error_sc
         self.head_patience = clock.ticks(timeouts.client_head)
         self.body_patience = clock.ticks(timeouts.client_body)
         self.first_byte_patience = clock.ticks(timeouts.upstream_first_byte)
         self.tunnel_patience = clock.ticks(timeouts.tunnel_timeout)
-        self.linger_patience = clock.ticks(timeouts.linger)
+        self.linger_patience = clock.ticks(timeouts.linger) if timeouts.linger else 0
         half_closed = timeouts.client_half_closed
         self.half_closed_patience = clock.ticks(half_closed) if half_closed else 0
         self._idle_patience = clock.ticks(timeouts.client_idle)

@@ -263,19 +263,20 @@ class SocketStream:
         except OSError as error:
             raise self.gone(f"shutdown: {error}") from None
 
-    def linger(self, patience: int, limit: int) -> None:
-        """Close so that the peer can read what was sent: FIN, then drop what still comes.
+    def linger(self, patience: int) -> None:
+        """Close so that the peer can read what was sent: FIN, then drop what comes for ``patience`` ticks.
 
-        A close with unread bytes would send RST, which destroys the answer on its way (RFC 9112 9.6).
+        A close with unread bytes would send RST, which destroys the answer on its way (RFC 9112 9.6): a
+        client that reads nothing before it has sent everything must be able to send everything.
         """
         try:
             self.shut_down()
             self.take()
             deadline = self._clock.now + patience
-            while limit > 0 and (data := self.receive(max(deadline - self._clock.now, 1))):
-                limit -= len(data)
+            while self._clock.now < deadline and self.receive(deadline - self._clock.now):
+                pass
         except ProxyError:
-            pass  # the peer left, or keeps sending: either way enough was done for it
+            pass  # the peer left, or is silent
         self.close()
 
     def abort(self) -> None:
