@@ -51,6 +51,12 @@ class DemoServer(WSGIServer):
 class _Handler(WSGIHandler):
     """One client connection; adds to pywsgi the raw request, HEAD, WebSocket and quiet disconnects."""
 
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError as error:  # pywsgi answers a bad request without looking whether anybody is left
+            _logger.debug("connection lost: %s", error)
+
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
         environ["demo.target"] = self.path
@@ -87,7 +93,7 @@ class _Handler(WSGIHandler):
             super().handle_error(kind, error, traceback)
 
     def _handle_client_error(self, error: Exception) -> Any:
-        # pywsgi's own prints a traceback for a reset in mid-head, and answers on the dead connection.
+        # pywsgi's own prints a traceback when the connection is reset in the middle of a head.
         _logger.debug("bad request: %s", error)
         return None if isinstance(error, OSError) else super()._handle_client_error(error)
 
