@@ -130,19 +130,20 @@ def ratio_table(result: Result) -> list[str]:
     """Lines of each Pyrox's ratio to every other variant, beside the budget where there is one."""
     budgets = {budget.peer: budget for budget in result.workload.budgets}
     lines = [f"  {'ratio':26}{'':>6}  {'90 % interval':15} {'must':>6} {'aim':>6}"]
+    lines += [_missing_line(result, peer) for peer in budgets if not _is_measured(result, peer)]
     for ours in result.pyroxes:
-        lines += [_missing_line(ours, peer) for peer in budgets if not _has(result, ours, peer)]
         if ours in result.slices:
             lines += [_ratio_line(result, ours, name, budgets.get(name)) for name in _peers_of(result, ours)]
     return lines
 
 
-def _has(result: Result, ours: str, peer: str) -> bool:
-    return ours in result.slices and peer in result.slices
+def _is_measured(result: Result, peer: str) -> bool:
+    return result.pyroxes[0] in result.slices and peer in result.slices
 
 
-def _missing_line(ours: str, peer: str) -> str:
-    return f"  {ours + ' / ' + peer:26}{'-':>6}  not measured: one of the two is missing"
+def _missing_line(result: Result, peer: str) -> str:
+    """Say of a budget that nothing can be said of it."""
+    return f"  {f'{result.pyroxes[0]} / {peer}':26}{'-':>6}  not measured: one of the two is missing"
 
 
 def _peers_of(result: Result, ours: str) -> list[str]:
