@@ -132,9 +132,7 @@ class ClientConnection:
     def _attach_body(self, exchange: LiveExchange, request: Request, length: int) -> None:
         engine, stream = self.engine, self.stream
         limit = engine.max_body_size
-        if limit and length > limit:
-            raise ClientError(f"request body over max_body_size {limit}", status=413)
-        if 0 < length <= len(stream.buffer):
+        if 0 < length <= len(stream.buffer) and (not limit or length <= limit):
             data = stream.buffer
             request._body, stream.buffer = data[:length], data[length:]
             exchange.bytes_received += length
@@ -145,6 +143,8 @@ class ClientConnection:
             patience = min(patience + engine.first_byte_patience, NEVER)
         reader = body_reader(stream, length, patience, ClientError, engine.chunk_limits)
         exchange.request_reader = reader
+        if limit and length > limit:
+            raise ClientError(f"request body over max_body_size {limit}", status=413)
         request._body = LimitedReader(reader, limit) if limit and length == CHUNKED else reader
 
     # --- the answer ---
@@ -173,10 +173,9 @@ class ClientConnection:
             log.warning("%r: %s", request, error.detail)
         else:
             log.info("%r from %s refused: %r", request, self.side.address, error)
+        if error.status == 502 and error.source == "upstream":
+            error.status = self.engine.error_status
         response = error_response(error, request.headers.get("accept") if request else None)
-        if response.status == 502:
-            response.status = self.engine.error_status
-            response.reason = ""
         response.made_by = getattr(error, "middleware", None) or "pyrox"
         if error.source == "client" and request is not None:
             request.keep_alive = False  # where its next request starts is in doubt
