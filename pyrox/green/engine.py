@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from pyrox.access_log import AccessLog
@@ -55,6 +56,8 @@ class Engine:
         self._drain_patience = clock.ticks(1.0)
         self.is_draining = False
         self.connections: set[ClientConnection] = set()
+        self.accepted = 0  # clients whose socket is open: those in connections, and those about to be
+        self.waiting_for_room: set[Callable[[], object]] = set()  # called when there are fewer
         self.access_log = AccessLog(settings.logging.access_log, settings.logging.access_log_format)
         self.record = self.access_log.write
         self.pool = self._make_pool()

@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 from gevent.server import StreamServer
 
-from pyrox.errors import ProxyError
+from pyrox.errors import ClientError
 from pyrox.green.client import ClientConnection
 from pyrox.green.engine import Engine
 from pyrox.green.stream import ClientStream
@@ -37,7 +37,12 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
 
     def full(self) -> bool:
         """Whether no more connections may be accepted now; called by gevent before each accept."""
-        return len(self._engine.connections) >= self._engine.settings.core.worker_connections
+        engine = self._engine
+        if engine.accepted < engine.settings.core.worker_connections:
+            return False
+        # gevent stops this server now; the place that gets free may be at another one.
+        engine.waiting_for_room.add(self._start_accepting_if_started)
+        return True
 
     def do_read(self) -> tuple[RawSocket, Any] | None:
         """Accept one connection; None when there is none, or no descriptor for it."""
@@ -50,6 +55,7 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
             log.error("accept: %s; trying again in %s s", error, _ACCEPT_PAUSE)
             self._pause_accepting()
             return None
+        self._engine.accepted += 1
         sock = RawSocket(listener.family, listener.type, listener.proto, fileno=fd)
         sock.setblocking(False)
         return sock, address
@@ -57,18 +63,16 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
     def do_close(self, sock: RawSocket, *_: Any) -> None:
         """Called by gevent after ``handle``; the stream has closed the socket by then."""
         sock.close()
-        if self._watcher is None:
-            self._start_accepting_if_started()
+        engine = self._engine
+        engine.accepted -= 1
+        while engine.waiting_for_room:
+            engine.waiting_for_room.pop()()
 
     def handle(self, sock: RawSocket, address: Any) -> None:
         """Serve one client until its connection ends."""
         engine = self._engine
         host, port = address[:2] if isinstance(address, tuple) else ("unix", 0)
-        try:
-            stream = self._stream(sock)
-        except (ProxyError, OSError) as error:
-            log.info("%s: %s", host, error)
-            return
+        stream = self._stream(sock)
         side = ClientSide(
             host,
             port,
@@ -79,8 +83,10 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
         connection = ClientConnection(engine, stream, side)
         engine.connections.add(connection)
         try:
-            connection.serve()
+            if not isinstance(stream, TlsClientStream) or self._shakes_hands(stream, host):
+                connection.serve()
         finally:
+            stream.close()
             engine.connections.discard(connection)
 
     def accept_waiting(self) -> None:
@@ -93,13 +99,15 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
         write_timeout = engine.settings.timeouts.client_write
         if self._tls is None:
             return ClientStream(sock, engine.clock, write_timeout)
-        stream = TlsClientStream.server(sock, engine.clock, write_timeout, self._tls)
+        return TlsClientStream.server(sock, engine.clock, write_timeout, self._tls)
+
+    def _shakes_hands(self, stream: TlsClientStream, host: str) -> bool:
         try:
-            stream.handshake(engine.head_patience)
-        except BaseException:
-            stream.close()
-            raise
-        return stream
+            stream.handshake(self._engine.head_patience)
+        except ClientError as error:
+            log.info("%s: %s", host, error)
+            return False
+        return True
 
     def _pause_accepting(self) -> None:
         self.stop_accepting()

@@ -90,7 +90,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         grace = 0.0 if self._at_once else self.cfg.graceful_timeout - _GRACE_MARGIN
         deadline = monotonic() + grace
         self._wake.clear()
-        while engine.connections and monotonic() < deadline and not self._at_once:
+        while engine.accepted and monotonic() < deadline and not self._at_once:
             self._beat(0.05)
         if engine.connections:
             self.log.warning("%d connections cut after %s s", len(engine.connections), grace)
