@@ -95,17 +95,23 @@ class Connector:
     def _addresses(self, server: Server) -> list[tuple[int, Any]]:
         if server.path is not None:
             return [(socket.AF_UNIX, server.path)]
+        limit = gevent.Timeout(self._timeouts.upstream_connect or None)
         try:
-            with gevent.Timeout(self._timeouts.upstream_connect or None):
+            with limit:
                 found = gevent_socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-        except gevent.Timeout:
+        except gevent.Timeout as timeout:
+            if timeout is not limit:
+                raise  # a middleware's own
             raise _late(server, "name look-up", "dns_timeout") from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
             raise ConnectError(f"{server}: {error}", proxy_status="dns_error") from None
         return [(family, address) for family, _, _, _, address in found]
 
     def _open(self, server: Server, family: int, address: Any) -> UpstreamStream:
-        sock = RawSocket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
+        try:
+            sock = RawSocket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
+        except OSError as error:  # no descriptor left, or no such family here
+            raise ConnectError(f"{server}: {error}", proxy_status="proxy_internal_error") from None
         sock.setblocking(False)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
