@@ -1,6 +1,6 @@
 """The real proxy, in processes of its own::
 
-    with running_proxy({"routing": {"upstream_hosts": origin.address}}) as proxy:
+    with running_proxy({"routing": {"upstream_hosts": origin.url}}) as proxy:
         with Client(proxy.address) as client:
             assert client.ask(b"GET / HTTP/1.1\\r\\nHost: a.test\\r\\n\\r\\n").status == 200
 
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tests.support.config import Config, as_ini
 from tests.support.processes import children_of, fd_count, resident_bytes
-from tests.support.wire import TIMEOUT
+from tests.support.wire import TIMEOUT, Address
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL = 0.02
@@ -56,8 +56,16 @@ class Proxy:
     def is_running(self) -> bool:
         return self.process.poll() is None
 
+    def addresses(self) -> list[Address]:
+        """Where the proxy says it listens, in the order of its ``binds``; waits until it does."""
+        self.wait_for_log("listening at ")
+        listed = self.error_log().partition("listening at ")[2].partition(" worker")[0]
+        return [_address_of(name) for name in listed.split(", ")[:-1]]
+
     def worker_pids(self, count: int = 0) -> list[int]:
         """The workers' process ids, waiting until there are at least ``count``."""
+        # Before it listens, the master forks children that are no workers, to try the configuration.
+        self.wait_for_log(" listening at ")
         self.wait_until(lambda: len(children_of(self.pid)) >= count, f"{count} workers")
         return children_of(self.pid)
 
@@ -127,20 +135,24 @@ def running_proxy(
     env: Mapping[str, str] | None = None,
     python_path: Sequence[str | Path] = (),
     arguments: Sequence[str] = (),
+    binds: Sequence[str] = (),
     timeout: float = TIMEOUT,
 ) -> Iterator[Proxy]:
     """Run ``python -m pyrox`` with ``config`` until the end of the ``with`` block.
 
     A dict of sections gets ``[logging] access_log`` and ``console`` unless it sets them; a str is the whole
     file, and may write its access log to ``${PYROX_TEST_FOLDER}/access.log``. ``env`` is added to the
-    environment, ``python_path`` to PYTHONPATH, ``arguments`` to the command line. The proxy is stopped with
-    SIGTERM at the end; one that is still there ``timeout`` seconds later is killed, and that is a failure.
+    environment, ``python_path`` to PYTHONPATH, ``arguments`` to the command line. With ``binds`` the proxy
+    makes its listeners itself (``{folder}`` in them is the proxy's folder); ask for ``addresses`` then. The
+    proxy is stopped with SIGTERM at the end; one that is still there ``timeout`` seconds later is killed, and
+    that is a failure.
     """
     with tempfile.TemporaryDirectory(prefix="pyrox-test-") as name:
         folder = Path(name)
         (folder / "pyrox.ini").write_text(config if isinstance(config, str) else as_ini(config, folder))
         with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-            command = _command(folder, listener, workers, arguments)
+            binds = [bind.format(folder=folder) for bind in binds] or [f"fd://{listener.fileno()}"]
+            command = _command(folder, binds, workers, arguments)
             process = _spawn(command, folder, listener, _environment(folder, env or {}, python_path))
             proxy = Proxy(process, listener.getsockname()[1], folder)
         recent.append(proxy)
@@ -152,8 +164,17 @@ def running_proxy(
             proxy.error_log()
 
 
-def _command(folder: Path, listener: socket.socket, workers: int, arguments: Sequence[str]) -> list[str]:
-    options = ["-c", str(folder / "pyrox.ini"), "--bind", f"fd://{listener.fileno()}", "-w", str(workers)]
+def _address_of(name: str) -> Address:
+    if name.startswith("unix:"):
+        return name.removeprefix("unix:")
+    host, _, port = name.rpartition("//")[2].rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _command(folder: Path, binds: Sequence[str], workers: int, arguments: Sequence[str]) -> list[str]:
+    options = ["-c", str(folder / "pyrox.ini"), "-w", str(workers)]
+    for bind in binds:
+        options += ["--bind", bind]
     return [sys.executable, "-m", "pyrox", *options, *arguments]
 
 
