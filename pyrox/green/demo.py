@@ -28,7 +28,7 @@ BACKLOG = 1024
 _logger = logging.getLogger("pyrox.demo")
 
 
-class DemoServer(WSGIServer):
+class DemoServer(WSGIServer):  # type: ignore[misc]
     """The demo on a listening socket that the caller has bound; ``start()`` and ``stop()`` it.
 
     ``stop()`` closes the listener and ends the connections that are still open.
@@ -48,7 +48,7 @@ class DemoServer(WSGIServer):
         )  # fmt: skip
 
 
-class _Handler(WSGIHandler):
+class _Handler(WSGIHandler):  # type: ignore[misc]
     """One client connection; adds to pywsgi the raw request, HEAD, WebSocket and quiet disconnects."""
 
     def handle(self) -> None:
