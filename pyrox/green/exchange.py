@@ -6,7 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from pyrox.error_log import log_failure
-from pyrox.errors import ClientGone, ProxyError, UpstreamTimeout
+from pyrox.errors import ProxyError, UpstreamTimeout
 from pyrox.exchange import Exchange
 from pyrox.green.body import BodyReader
 from pyrox.green.stream import SocketStream
@@ -65,11 +65,15 @@ class LiveExchange(Exchange):
                 attempt.fail(error)
 
     def expire(self) -> None:
-        """The exchange took longer than its timeout."""
-        error: ProxyError = ClientGone("exchange timeout") if self.bytes_sent else UpstreamTimeout("exchange timeout")
+        """The exchange took longer than its timeout; a tunnel may."""
+        if self.status == 101:
+            return
+        error = UpstreamTimeout("the exchange took too long")
         self.cancel(error)
-        if self.bytes_sent:
-            self.stream.fail(error)
+        if self.status:
+            self.stream.fail(error)  # the answer is on its way: all that can be done is to cut it off
+        else:
+            self.stream.interrupt(error)
 
     @property
     def is_uploading(self) -> bool:

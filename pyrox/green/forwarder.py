@@ -6,7 +6,7 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from pyrox.errors import NoHealthyServer, UpstreamClosed, UpstreamError
+from pyrox.errors import NoHealthyServer, UpstreamClosed, UpstreamError, UpstreamTimeout
 from pyrox.green.body import BodyReader, body_reader
 from pyrox.green.pool import UpstreamPool
 from pyrox.green.upload import Upload
@@ -47,6 +47,14 @@ class UpstreamExchange:
     def is_uploading(self) -> bool:
         """Whether the request's body is still on its way."""
         return self.upload is not None and not self.upload.is_complete
+
+    def patience_left(self, patience: int) -> int:
+        """Return how many of ``patience`` ticks since the end of the request are left."""
+        if self.upload is None or self.connection.stream.failure is not None:
+            return 0
+        if not self.upload.is_complete:
+            return patience
+        return self.upload.finished + patience - self.connection.stream.now
 
     def fail(self, error: BaseException) -> None:
         """Make whoever waits for this server raise ``error``."""
@@ -171,10 +179,16 @@ class Forwarder:
 
     def _read_head(self, attempt: UpstreamExchange, exchange: LiveExchange | None) -> Response:
         connection, request = attempt.connection, attempt.request
+        patience = self._first_byte_patience
         while True:
-            response = connection.read_response(
-                request._method, self._head_limits, self._first_byte_patience
-            )
+            try:
+                response = connection.read_response(request._method, self._head_limits, patience)
+            except UpstreamTimeout:
+                # The server's time begins when it has the whole request; an upload may take longer.
+                patience = attempt.patience_left(self._first_byte_patience)
+                if patience <= 0:
+                    raise
+                continue
             attempt.has_answered = True
             if response._status >= 200:
                 return response
@@ -184,6 +198,7 @@ class Forwarder:
                 return response
             if exchange is not None:
                 exchange.relay_informational(response)
+            patience = self._first_byte_patience
 
     def _receive(
         self, attempt: UpstreamExchange, response: Response, exchange: LiveExchange | None

@@ -73,6 +73,11 @@ class SocketStream:
         self._watching = True
         clock.watch(self)
 
+    @property
+    def now(self) -> int:
+        """The current tick of the clock that the deadlines are compared with."""
+        return self._clock.now
+
     # --- reading ---
 
     def receive(self, patience: int) -> bytes:
@@ -249,6 +254,12 @@ class SocketStream:
         if self.failure is None:
             self.failure = error
             self._clock.hub.loop.run_callback(self._deliver_failure)
+
+    def interrupt(self, error: BaseException) -> None:
+        """Make whoever reads now raise ``error``; the stream stays usable. To be called in the hub."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.throw(error)
 
     def _deliver_failure(self) -> None:
         if self._reader is not None:
