@@ -14,7 +14,7 @@ from pyrox.green.exchange import LiveExchange
 from pyrox.green.respond import send_response
 from pyrox.green.stream import ClientStream, SocketStream
 from pyrox.green.tunnel import Tunnel
-from pyrox.http.error_response import error_response
+from pyrox.http.error_response import error_response, internal_error
 from pyrox.http.forwarding import ClientSide
 from pyrox.http.framing import CHUNKED
 from pyrox.http.head import encode_response_head, parse_request_head
@@ -161,7 +161,7 @@ class ClientConnection:
             return self._refuse(exchange, error)
         except Exception as error:
             log_failure(f"{exchange.request!r} failed", error)
-            return self._refuse(exchange, ProxyError(str(error)))
+            return self._refuse(exchange, internal_error(error))
 
     def _refuse(self, exchange: LiveExchange, error: ProxyError) -> Response:
         request = exchange.request
@@ -176,7 +176,6 @@ class ClientConnection:
         if error.status == 502 and error.source == "upstream":
             error.status = self.engine.error_status
         response = error_response(error, request.headers.get("accept") if request else None)
-        response.made_by = getattr(error, "middleware", None) or "pyrox"
         if error.source == "client" and request is not None:
             request.keep_alive = False  # where its next request starts is in doubt
         return response
@@ -234,7 +233,7 @@ class ClientConnection:
     def _run_tunnel(self, exchange: LiveExchange, response: Response) -> bool:
         engine, attempt = self.engine, exchange.attempts[-1]
         framing = f"Connection: Upgrade\r\nUpgrade: {response.upgrade}\r\n".encode("latin-1")
-        exchange.send(encode_response_head(response, framing))
+        exchange.send_head(encode_response_head(response, framing))
         self.stream.unattended = None
         tunnel = Tunnel(self.stream, attempt.connection.stream, engine.clock, engine.tunnel_patience)
         try:

@@ -26,11 +26,11 @@ def send_response(exchange: LiveExchange, response: Response, keep_alive: bool) 
     body = response._body
     if _is_bodiless(exchange, response):
         framing = _declared_framing(response) + _connection_field(is_old, keep_alive)
-        exchange.send(encode_response_head(response, framing))
+        exchange.send_head(encode_response_head(response, framing))
         return keep_alive
     if type(body) is bytes and response._filters is None:
         framing = b"Content-Length: %d\r\n" % len(body) + _connection_field(is_old, keep_alive)
-        exchange.send(encode_response_head(response, framing) + body)
+        exchange.send_head(encode_response_head(response, framing), body)
         return keep_alive
     length = body.length if isinstance(body, BodyReader) and response._filters is None else None
     # RFC 9112 6.1: never chunked to an HTTP/1.0 client; only the close can end such a body.
@@ -80,7 +80,7 @@ def _send_streamed(exchange: LiveExchange, response: Response, head: bytes, chun
         _send_reader(exchange, response, body, head, chunked)
         return
     # When the first piece will come is unknown, so the head goes ahead of it.
-    exchange.send(head)
+    exchange.send_head(head)
     for piece in response.stream():
         exchange.send(encode_chunk(piece) if chunked else piece)
     if chunked:
@@ -94,6 +94,7 @@ def _send_reader(
     """Relay an untouched upstream body; what is there already travels in one send with the head."""
     piece = body.read_buffered()
     data = head
+    exchange.head_bytes_sent += len(head)
     while True:
         if piece:
             data += encode_chunk(piece) if chunked else piece
