@@ -48,7 +48,7 @@ class LiveExchange(Exchange):
     def relay_informational(self, response: Response) -> None:
         """Pass a 1xx on at once; HTTP/1.0 knows none (RFC 9110 15.2)."""
         if self.request is not None and self.request.version == "1.1":
-            self.send(encode_response_head(response, b""))
+            self.send_head(encode_response_head(response, b""))
 
     # --- told by the client's connection ---
 
@@ -56,6 +56,12 @@ class LiveExchange(Exchange):
         """Send ``data`` to the client and count it."""
         self.stream.send(data)
         self.bytes_sent += len(data)
+
+    def send_head(self, head: bytes, body: bytes = b"") -> None:
+        """Send ``head``, and a body that is here already in the same packet."""
+        self.stream.send(head + body if body else head)
+        self.head_bytes_sent += len(head)
+        self.bytes_sent += len(head) + len(body)
 
     def cancel(self, error: ProxyError) -> None:
         """Give the exchange up: whoever waits for its upstream, now or later, raises ``error``."""
