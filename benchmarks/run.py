@@ -76,9 +76,13 @@ def start_all(
         try:
             site = bench.site(variant, workload)
             process = stack.enter_context(variant.start(site))
-            probe(site, workload)
-        except (Missing, StartError, LoadError) as reason:
+        except (Missing, StartError) as reason:
             result.absent[variant.name] = str(reason)
+            continue
+        try:
+            probe(site, workload)
+        except LoadError as reason:
+            result.absent[variant.name] = with_log(reason, process)
         else:
             running[variant.name] = (process, site.port)
     return running
@@ -114,7 +118,7 @@ def take_turns(bench: Bench, running: Running, result: Result, seconds: int, cou
             if not done.requests:
                 raise LoadError("not one request was answered in a slice")
         except (LoadError, OSError) as reason:
-            result.absent[name] = f"{reason}; its log ends:\n{process.log_tail()}"
+            result.absent[name] = with_log(reason, process)
             result.slices.pop(name, None)
             del running[name]
             continue
@@ -122,6 +126,10 @@ def take_turns(bench: Bench, running: Running, result: Result, seconds: int, cou
             used, ticks = process.cpu_seconds() - before, process.mode_ticks()
             modes = (ticks[0] - ticks_before[0], ticks[1] - ticks_before[1])
             result.slices.setdefault(name, []).append(Slice(used, *modes, done))
+
+
+def with_log(reason: Exception, process: Process) -> str:
+    return f"{reason}; its log ends:\n{process.log_tail()}"
 
 
 def note(message: str) -> None:
