@@ -99,15 +99,14 @@ class LengthReader(BodyReader):
         self.wire_bytes += size
         self.is_complete = not self._left
 
-    def relay(self, destination: SocketStream) -> int:
-        """Move the rest of the body to ``destination`` through a large buffer; return how many bytes.
+    def relay(self, destination: SocketStream) -> None:
+        """Move the rest of the body to ``destination`` through a large buffer; ``left`` says how far it got.
 
         Returns at once when no buffer is free; whoever calls goes on with ``read``.
         """
         buffer = _take_buffer()
         if buffer is None:
-            return 0
-        moved = 0
+            return
         try:
             while self._left:
                 size = self.stream.receive_into(buffer[: self._left], self.patience)
@@ -115,10 +114,8 @@ class LengthReader(BodyReader):
                     self.at_eof()
                 destination.send(buffer[:size])
                 self._count(size)
-                moved += size
         finally:
             _free_buffers.append(buffer)
-        return moved
 
 
 class ChunkedReader(BodyReader):

@@ -106,7 +106,11 @@ def _send_reader(
             return
         data = b""
         if isinstance(body, LengthReader) and body.left > RELAY_THRESHOLD:
-            exchange.bytes_sent += body.relay(exchange.stream)
+            left = body.left
+            try:
+                body.relay(exchange.stream)
+            finally:
+                exchange.bytes_sent += left - body.left
         piece = body.read()
 
 
