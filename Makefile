@@ -30,9 +30,9 @@ docs:  ## write docs/configuration.md anew from the configspec
 bench:  ## measure Pyrox beside other proxies; ARGS= goes to benchmarks/run.py
 	$(DEV) python benchmarks/run.py $(ARGS)
 
-load:  ## 20 users for 30 s against a running proxy on 127.0.0.1:8080
+load:  ## 20 users for 30 s against a running proxy on localhost:8080
 	$(DEV) python -m pip install --quiet -e '.[load]'
-	$(DEV) python -m locust -f loadtests/locustfile.py --headless -u 20 -r 10 -t 30s -H http://127.0.0.1:8080
+	$(DEV) python -m locust -f loadtests/locustfile.py --headless -u 20 -r 10 -t 30s -H http://localhost:8080
 
 ci:  ## what CI runs
 	.ci/run
