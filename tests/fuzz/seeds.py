@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.property.disagreements import MORE_LENIENT, STRICTER
+from tests.property.disagreements import FRAMED_OTHERWISE, MORE_LENIENT, STRICTER
 
 _MESSAGES = (
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -20,7 +20,9 @@ _MESSAGES = (
     b"HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
 )
 
-_EXAMPLES = tuple(example for row in (*STRICTER, *MORE_LENIENT) for example in row.examples)
+_EXAMPLES = tuple(
+    example for row in (*STRICTER, *MORE_LENIENT, *FRAMED_OTHERWISE) for example in row.examples
+)
 
 
 def _inputs(message: bytes) -> list[bytes]:

@@ -19,7 +19,8 @@ class Row:
     """One kind of disagreement with ``readers``.
 
     ``refusal`` is a pattern that the start of the refusal matches: Pyrox's in ``STRICTER``, the reader's
-    in ``MORE_LENIENT``. ``sign`` is searched for in the message, ``.`` being any byte.
+    in ``MORE_LENIENT``; nobody refuses in ``FRAMED_OTHERWISE``. ``sign`` is searched for in the message,
+    ``.`` being any byte.
     """
 
     readers: tuple[str, ...]
@@ -57,6 +58,13 @@ STRICTER = (
         rb"\A(\r\n)?\r",
         "RFC 9112 2.2: 'at least one empty line' before a request is ignored: Pyrox ignores one, of CRLF",
         (b"\r\n\r\n" + _GET + b"\r\n", b"\r" + _GET + b"\r\n"),
+    ),
+    Row(
+        LLHTTP,
+        "malformed request line",
+        rb"\A(\r\n)?[!-~]+ [^ ]*\r\n",
+        "RFC 9112 3: a request line without a version is HTTP/0.9's, which had no fields and no framing",
+        (b"GET /\r\nHost: a\r\n\r\n",),
     ),
     Row(
         BOTH,
@@ -193,10 +201,10 @@ STRICTER = (
         (_POST + b"1 \r\nx\r\n" + _LAST, _POST + b"1;a=\r\nx\r\n" + _LAST, _POST + b"1;\r\nx\r\n" + _LAST),
     ),
     Row(
-        H11,
+        BOTH,
         "invalid chunk size",
         rb"\n[0-9A-Fa-f]{17,}",
-        "more than 16 hex digits wrap in a 64-bit counter",
+        "more than 16 hex digits wrap in a 64-bit counter; nobody pads with zeros but to hide a number",
         (_POST + b"00000000000000001\r\nx\r\n" + _LAST,),
     ),
 )
@@ -244,5 +252,15 @@ MORE_LENIENT = (
         "RFC 9110 5.5: a tab after a value is no part of it; llhttp takes 'chunked<TAB>' for another "
         "coding, and then reads until the close. h11 reads as Pyrox does",
         (_OK + b"Transfer-Encoding: chunked\t\r\n\r\n" + _LAST,),
+    ),
+)
+
+FRAMED_OTHERWISE = (
+    Row(
+        LLHTTP,
+        "",
+        rb"\AHTTP/1.[01] 1(?!0[0-3])\d\d",
+        "RFC 9112 6.3: no 1xx response has a body; llhttp knows that of 100 to 103 only. h11 knows it of all",
+        (b"HTTP/1.1 104 x\r\nContent-Length: 1\r\n\r\n" + _OK,),
     ),
 )
