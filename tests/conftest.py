@@ -6,7 +6,10 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.support import proxy
+# Before these are imported: their asserts, too, say what was compared.
+pytest.register_assert_rewrite("tests.conformance", "tests.support")
+
+from tests.support import proxy  # noqa: E402
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

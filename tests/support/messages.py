@@ -6,6 +6,7 @@ Stricter than a real peer and without a line in common with Pyrox: what the prox
 from __future__ import annotations
 
 import re
+import reprlib
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,7 +23,7 @@ class Malformed(AssertionError):
     """A peer sent something that is not HTTP/1.1."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Message:
     """One message; ``lines`` are its field lines as received, without their CRLF."""
 
@@ -50,6 +51,10 @@ class Message:
         """Return the value of every line called ``name``, in order."""
         key = name.lower().encode("latin-1")
         return [value for field_name, value in self.fields if field_name.lower() == key]
+
+    def __repr__(self) -> str:
+        lines = [reprlib.repr(line) for line in (self.start_line, *self.lines)]
+        return f"<{' '.join(lines)} body {reprlib.repr(self.body)} {self.framing}, ended at {self.ended}>"
 
     @property
     def is_complete(self) -> bool:

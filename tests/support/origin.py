@@ -117,11 +117,12 @@ class Origin:
 
     @property
     def address(self) -> str:
-        """``127.0.0.1:port``, as ``upstream_hosts`` wants it."""
+        """``127.0.0.1:port``."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
+        """``http://127.0.0.1:port``, as ``upstream_hosts`` wants it."""
         return f"http://{self.address}"
 
     def notify(self) -> None:

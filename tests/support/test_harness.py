@@ -10,6 +10,7 @@ from tests.support.messages import Malformed, Message, WireRequest, WireResponse
 from tests.support.origin import (
     OK,
     Origin,
+    Step,
     expect_bytes,
     expect_head,
     expect_request,
@@ -76,7 +77,7 @@ def test_the_nth_script_serves_the_nth_connection_and_the_last_one_all_others() 
 
 
 @pytest.mark.parametrize(("end", "ended"), [(half_close(), "eof"), (reset(), "reset")])
-def test_a_truncated_body_is_told_from_a_whole_one(end, ended) -> None:
+def test_a_truncated_body_is_told_from_a_whole_one(end: Step, ended: str) -> None:
     sends = send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")
     with (
         Origin([expect_request(), sends, expect_bytes(1), end, hang()]) as origin,
