@@ -8,6 +8,8 @@ more.
 from __future__ import annotations
 
 import _socket
+import os
+import socket
 import ssl
 from typing import Any
 
@@ -93,14 +95,36 @@ class TlsStream(SocketStream):
         return data
 
     def shut_down(self) -> None:
-        """Send close_notify, then FIN."""
+        """Send close_notify, then FIN; reading goes on (RFC 8446 6.1)."""
         try:
-            self._tls.shutdown()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            pass  # close_notify is out, the peer's is not awaited (RFC 8446 6.1)
+            farewell = self._encode_close_notify()
         except OSError as error:
             raise self.gone(f"shutdown: {error}") from None
+        self._send = self.sock.send  # TLS has said its last word
+        self.send(farewell)
         super().shut_down()
+
+    def _encode_close_notify(self) -> bytes:
+        """Let OpenSSL write its close_notify into a socket pair that stands in for the connection.
+
+        Python's ``shutdown`` calls SSL_shutdown twice, and the second one reads: what the peer is still
+        sending would be lost, and be an error. The descriptor is itself again before anyone can see it.
+        """
+        fd = self.sock.fileno()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.setblocking(False)
+            connection = os.dup(fd)
+            try:
+                os.dup2(theirs.fileno(), fd, inheritable=False)
+                self._tls.shutdown()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass  # the peer's close_notify is not awaited
+            finally:
+                os.dup2(connection, fd, inheritable=False)
+                os.close(connection)
+            ours.setblocking(False)
+            return ours.recv(4096)
 
     def close(self) -> None:
         if not self.is_closed:
