@@ -322,3 +322,20 @@ def test_what_was_encoded_is_decoded() -> None:
     )
     assert decoder.feed(wire) == b"a" * 5000 + b"b"
     assert (decoder.is_complete, decoder.trailers) == (True, trailers)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"5" + b";a=b" * 300_000 + b"(\r\n",
+        b'5;a="' + b"\\a" * 500_000 + b"\r\n",
+        b"5;" + b"a" * 1_000_000 + b"(\r\n",
+        b"0\r\n" + b"a" * 1_000_000 + b"\r\n",
+        b"0\r\nX:" + b" \t" * 500_000 + b"\x00\r\n",
+    ],
+    ids=["extensions", "quoted", "token", "name", "value"],
+)
+def test_hostile_line_is_refused_in_linear_time(body: bytes) -> None:
+    """A pattern that backtracks takes hours over a megabyte; the suite's time limit ends it."""
+    with pytest.raises(ClientError):
+        make_decoder(ChunkLimits(trailer_size=1 << 21)).feed(body)
