@@ -65,11 +65,14 @@ ensure_installed() {
     fingerprint "$1" >".venv/.$1-requires"
 }
 
+# All of them, so that one run shows everything there is to mend.
 lint() {
-    .venv/bin/python -m ruff check .
-    .venv/bin/python -m ruff format --check .
-    .venv/bin/python -m mypy
-    .venv/bin/python tools/generate_config_docs.py --check
+    status=0
+    .venv/bin/python -m ruff check . || status=1
+    .venv/bin/python -m ruff format --check . || status=1
+    .venv/bin/python -m mypy || status=1
+    .venv/bin/python tools/generate_config_docs.py --check || status=1
+    return $status
 }
 
 CDPATH="" cd "$(dirname "$0")"

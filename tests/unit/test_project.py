@@ -163,10 +163,10 @@ def test_readme_commands_are_verbs_of_the_script() -> None:
 
 
 def test_make_help_lists_every_verb() -> None:
-    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    run = subprocess.run(["make", "-C", ROOT, "help"], capture_output=True, text=True, timeout=30)
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
     assert phony
-    assert re.findall(r"^  make (\w+)", run.stdout, re.MULTILINE) == phony[1].split()
+    assert re.findall(r"^([a-z]+):.*## \S", text, re.MULTILINE) == phony[1].split()
 
 
 # --- pyrox_dev.sh, with a Python that only says what it was asked ---
