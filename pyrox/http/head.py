@@ -25,16 +25,14 @@ from pyrox.errors import ClientError, UpstreamError
 from pyrox.http.framing import request_body_length, response_body_length
 from pyrox.http.headers import Field, Headers
 from pyrox.http.message import Request, Response
+from pyrox.http.target import check_host, settle_target
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # '#' never belongs on the wire (RFC 9112 3.2); a proxy and its upstream may disagree on what it ends.
 _request_line = re.compile(rb"(%b) ([!\"$-~]+) HTTP/([0-9])\.([0-9])\r\n" % _TOKEN).match
 _status_line = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n").match
-_is_authority = re.compile(
-    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9\-._~]+)?\])(?::[0-9]{0,5})?"
-).fullmatch
-_absolute_form = re.compile(rb"(?i:https?)://([^/?]*)(.*)").fullmatch
-_has_bare_lf = re.compile(rb"(?<!\r)\n").search
+_has_bare_line_end = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)").search
+_length_line = re.compile(rb"\r\n(?i:content-length):[ \t]*+([0-9]++)[ \t]*+(?=\r\n)")
 
 # Fields that speak of this connection only; whatever a middleware sets here, the engine decides.
 CONNECTION_FIELDS = frozenset(
@@ -72,8 +70,6 @@ PROTECTED_FIELDS = CLAIM_FIELDS | {b"authorization", b"cookie", b"host", b"max-f
 _NEVER_NAMED = PROTECTED_FIELDS | {b"close", b"keep-alive", b"te", b"upgrade"}
 _COMMON_OPTIONS = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"upgrade", b"Upgrade"))
 _CONSUMED_FIELDS = CONNECTION_FIELDS | CLAIM_FIELDS
-_MAX_HOSTS = 1024
-_known_hosts: set[bytes] = set()  # authorities that were found valid, a bounded number
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,29 +105,33 @@ _request_names = _NameTable(CONNECTION_FIELDS | CLAIM_FIELDS | {b"host"})
 _response_names = _NameTable(CONNECTION_FIELDS)
 
 
-class _Collector:
-    """Gathers what httptools calls back with: plain fields, and those that need a decision."""
+class _Silent:
+    """Makes llhttp judge a head without calling back: its verdict is what it is asked for."""
 
-    __slots__ = ("fields", "names", "special")
+    on_url = on_status = on_header = on_headers_complete = on_body = None
+    on_message_begin = on_message_complete = on_chunk_header = on_chunk_complete = None
 
-    def __init__(self, names: _NameTable) -> None:
-        self.fields: list[Field] = []
-        self.special: list[Field] = []
-        self.names = names
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        lower, is_special = self.names[name]
+def _split_fields(
+    lines: list[bytes], names: _NameTable
+) -> tuple[list[Field], list[Field]]:
+    """Take apart field lines that llhttp has accepted: all of them, and those that need a decision.
+
+    llhttp refuses line folding, control characters and bare line ends, so a line is a name, a colon
+    and a value with optional whitespace around it (RFC 9112 5). A call back per field costs twice this.
+    """
+    fields: list[Field] = []
+    special: list[Field] = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        lower, is_special = names[name]
+        field = (lower, name, value.strip(b" \t"))
         if is_special:
-            self.special.append((lower, name, value))
-            if lower not in _CONSUMED_FIELDS:
-                self.fields.append((lower, name, value))
-        else:
-            self.fields.append((lower, name, value))
-
-    def strip_values(self) -> None:
-        """RFC 9110 5.5: whitespace around a value is not part of it; llhttp strips what is before."""
-        self.fields = [(lower, name, value.rstrip(b" \t")) for lower, name, value in self.fields]
-        self.special = [(lower, name, value.rstrip(b" \t")) for lower, name, value in self.special]
+            special.append(field)
+            if lower in _CONSUMED_FIELDS:
+                continue
+        fields.append(field)
+    return fields, special
 
 
 # --- requests ---------------------------------------------------------------------------------------
@@ -141,16 +141,16 @@ def check_partial_request_head(data: bytes, limits: HeadLimits) -> None:
     """Refuse as early as possible what can no longer become a valid head.
 
     Raises ``ClientError``: 414 for a request line over its limit, 431 for a head over its limit,
-    400 for a bare LF (RFC 9112 2.2 allows it as a line end; two parties that differ on it can be
-    made to see different messages).
+    400 for a bare LF or CR (RFC 9112 2.2 allows LF as a line end; two parties that differ on it can
+    be made to see different messages).
     """
     line_end = data.find(b"\r\n")
     if (len(data) if line_end < 0 else line_end) > limits.request_line:
         raise ClientError("request line too long", status=414)
     if len(data) > limits.head_size:
         raise ClientError("request head too large", status=431)
-    if _has_bare_lf(data):
-        raise ClientError("bare LF in the request head")
+    if _has_bare_line_end(data):
+        raise ClientError("bare LF or CR in the request head")
     if b"" < data[:1] <= b" " and data[:1] != b"\r":
         raise ClientError("the request line does not start with a method")
 
@@ -167,23 +167,22 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
     method, target, major, minor = line.groups()
     if major != b"1" or minor > b"1":
         raise ClientError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
-    if raw.count(b"\n") - 2 > limits.head_fields:
+    lines = raw[line.end() : -4].split(b"\r\n") if len(raw) > line.end() + 2 else []
+    if len(lines) > limits.head_fields:
         raise ClientError("too many header fields", status=431)
-    collector = _Collector(_request_names)
+    fields, special = _split_fields(lines, _request_names)
+    version = "1.1" if minor == b"1" else "1.0"
     try:
-        HttpRequestParser(collector).feed_data(raw)
+        HttpRequestParser(_Silent).feed_data(raw)
     except HttpParserUpgrade:
         pass  # Connection: upgrade or CONNECT; the head itself was fine
     except HttpParserError as error:
-        _refuse_request(error, collector, minor)
-    if b" \r\n" in raw or b"\t\r\n" in raw:
-        collector.strip_values()
-    version = "1.1" if minor == b"1" else "1.0"
-    request = Request.from_head(method.decode(), target.decode(), version, collector.fields)
-    hosts = _settle_fields(request, collector.special, limits.underscore_headers)
-    _check_host(request, hosts)
+        _refuse_request(error, special, version)
+    request = Request.from_head(method.decode(), target.decode(), version, fields)
+    hosts = _settle_fields(request, special, limits.underscore_headers)
+    check_host(request, hosts)
     if target[:1] != b"/" or method == b"CONNECT":
-        _settle_target(request, target)
+        settle_target(request, target)
     return request
 
 
@@ -195,11 +194,11 @@ def _refuse_start(raw: bytes, limits: HeadLimits) -> NoReturn:
     raise ClientError("malformed request line")
 
 
-def _refuse_request(error: HttpParserError, collector: _Collector, minor: bytes) -> NoReturn:
+def _refuse_request(error: HttpParserError, special: list[Field], version: str) -> NoReturn:
     """llhttp knows that it is wrong; say more exactly what, where the status depends on it."""
     if isinstance(error, HttpParserInvalidMethodError):
         raise ClientError("method not known here", status=501) from None
-    _request_framing(collector.special, "1.1" if minor == b"1" else "1.0")
+    _request_framing(special, version)
     raise ClientError(f"malformed request head: {error}") from None
 
 
@@ -235,6 +234,8 @@ def _settle_fields(request: Request, special: list[Field], underscores: str) -> 
     if options:
         request.keep_alive = b"close" not in options and (not is_old or b"keep-alive" in options)
         _remove_named(request.headers, options)
+    if is_old:  # RFC 9110 10.1.1: an expectation in an HTTP/1.0 request is to be ignored
+        request.headers.fields = [field for field in request.headers.fields if field[0] != b"expect"]
     # RFC 9110 7.8: Upgrade counts only when Connection names it, and not in HTTP/1.0.
     if upgrade and b"upgrade" in options and not is_old:
         request.upgrade = _offered_upgrade(upgrade)
@@ -268,39 +269,6 @@ def _offered_upgrade(values: list[bytes]) -> str | None:
     return ", ".join(kept) or None
 
 
-def _check_host(request: Request, hosts: list[bytes]) -> None:
-    """RFC 9112 3.2: exactly one valid Host; HTTP/1.0 may do without."""
-    if len(hosts) == 1:
-        host = hosts[0]
-        if host in _known_hosts:
-            return
-        if _is_authority(host):
-            if len(_known_hosts) < _MAX_HOSTS:
-                _known_hosts.add(host)
-            return
-        raise ClientError("invalid Host")
-    if hosts:
-        raise ClientError("more than one Host field")
-    if request.version == "1.1":
-        raise ClientError("no Host field in an HTTP/1.1 request")
-
-
-def _settle_target(request: Request, target: bytes) -> None:
-    """Bring the other three forms of a target (RFC 9112 3.2) to origin form, or refuse them."""
-    if request._method == "CONNECT":
-        raise ClientError("CONNECT is for forward proxies", status=405)
-    if target == b"*" and request._method == "OPTIONS":
-        return
-    absolute = _absolute_form(target)
-    if absolute is None or not _is_authority(absolute[1]):
-        raise ClientError("invalid request target")
-    # RFC 9112 3.2.2: the authority of an absolute-form target replaces Host.
-    request.headers["Host"] = absolute[1].decode()
-    rest = absolute[2].decode()
-    asterisk = not rest and request._method == "OPTIONS"
-    request._target = "*" if asterisk else rest if rest[:1] == "/" else "/" + rest
-
-
 def encode_request_head(request: Request, framing: bytes) -> bytes:
     """Return the head to send upstream: the request's own fields, then ``framing`` and the empty line.
 
@@ -310,9 +278,8 @@ def encode_request_head(request: Request, framing: bytes) -> bytes:
     parts = [f"{request._method} {request._target} HTTP/1.1\r\n".encode("latin-1")]
     for lower, name, value in request.headers.fields:
         if lower not in CONNECTION_FIELDS:
-            parts.append(name + b": " + value + b"\r\n")
-    parts.append(framing)
-    parts.append(b"\r\n")
+            parts += (name, b": ", value, b"\r\n")
+    parts += (framing, b"\r\n")
     return b"".join(parts)
 
 
@@ -322,10 +289,8 @@ def encode_request_head(request: Request, framing: bytes) -> bytes:
 def check_partial_response_head(data: bytes, limits: HeadLimits) -> None:
     """Refuse early what can no longer become a response head; raises ``UpstreamError`` (502)."""
     if len(data) > limits.head_size:
-        raise UpstreamError(
-            "response head too large", proxy_status="http_response_header_section_size"
-        )
-    if _has_bare_lf(data) or not b"HTTP/1.".startswith(data[:7]):
+        raise UpstreamError("response head too large", proxy_status="http_response_header_section_size")
+    if _has_bare_line_end(data) or not b"HTTP/1.".startswith(data[:7]):
         raise UpstreamError("malformed response head")
 
 
@@ -340,24 +305,37 @@ def parse_response_head(raw: bytes, method: str, limits: HeadLimits) -> Response
     if line is None or len(raw) > limits.head_size:
         check_partial_response_head(raw, limits)
         raise UpstreamError("malformed status line")
-    if raw.count(b"\n") - 2 > limits.head_fields:
+    lines = raw[line.end() : -4].split(b"\r\n") if len(raw) > line.end() + 2 else []
+    if len(lines) > limits.head_fields:
         token = "http_response_header_section_size"
         raise UpstreamError("too many response fields", proxy_status=token)
     minor, status, reason = line.groups()
-    collector = _Collector(_response_names)
     try:
-        HttpResponseParser(collector).feed_data(raw)
+        HttpResponseParser(_Silent).feed_data(raw)
     except HttpParserUpgrade:
         pass  # 101; the head itself was fine
     except HttpParserError as error:
+        repaired = _with_one_length(raw)
+        if repaired is not None:
+            return parse_response_head(repaired, method, limits)
         raise UpstreamError(f"malformed response head: {error}") from None
-    if b" \r\n" in raw or b"\t\r\n" in raw:
-        collector.strip_values()
+    fields, special = _split_fields(lines, _response_names)
     version = "1.1" if minor == b"1" else "1.0"
     reason_text = reason.decode("latin-1") if reason else ""
-    response = Response.from_head(int(status), reason_text, version, collector.fields)
-    _settle_response(response, collector.special, method)
+    response = Response.from_head(int(status), reason_text, version, fields)
+    _settle_response(response, special, method)
     return response
+
+
+def _with_one_length(raw: bytes) -> bytes | None:
+    """Make equal Content-Length lines one, which llhttp does not; None when there is nothing to make one.
+
+    RFC 9112 6.3, rule 5: a recipient may take the value of a field that was merely repeated.
+    """
+    first = _length_line.search(raw)
+    if first is None or {match[1] for match in _length_line.finditer(raw, first.end())} != {first[1]}:
+        return None
+    return raw[: first.end()] + _length_line.sub(b"", raw[first.end() :])
 
 
 def _settle_response(response: Response, special: list[Field], method: str) -> None:
@@ -382,9 +360,7 @@ def _settle_response(response: Response, special: list[Field], method: str) -> N
         response.content_length = _declared_length(lengths[0])
     response.keep_alive = response.version == "1.1"
     if options:
-        response.keep_alive = b"close" not in options and (
-            response.keep_alive or b"keep-alive" in options
-        )
+        response.keep_alive = b"close" not in options and (response.keep_alive or b"keep-alive" in options)
         _remove_named(response.headers, options)
 
 
@@ -398,8 +374,6 @@ def encode_response_head(response: Response, framing: bytes) -> bytes:
     parts = [f"HTTP/1.1 {response.status} {response._reason}\r\n".encode("latin-1")]
     for lower, name, value in response.headers.fields:
         if lower not in CONNECTION_FIELDS:
-            parts.append(name + b": " + value + b"\r\n")
-    parts.append(framing)
-    parts.append(b"\r\n")
+            parts += (name, b": ", value, b"\r\n")
+    parts += (framing, b"\r\n")
     return b"".join(parts)
-
