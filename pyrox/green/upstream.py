@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import socket
 import ssl
@@ -20,8 +21,6 @@ from pyrox.http.head import HeadLimits, check_partial_response_head, parse_respo
 from pyrox.http.message import Response
 from pyrox.settings import TimeoutSettings
 from pyrox.upstreams.server import Server
-
-_IN_PROGRESS = {115, 11}  # EINPROGRESS; EAGAIN of a unix socket whose backlog is full
 
 
 class State(Enum):
@@ -97,8 +96,9 @@ class Connector:
             return [(socket.AF_UNIX, server.path)]
         limit = gevent.Timeout(self._timeouts.upstream_connect or None)
         try:
+            name = server.host.encode("idna")  # here, because gevent prints what fails in its threads
             with limit:
-                found = gevent_socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+                found = gevent_socket.getaddrinfo(name, server.port, type=socket.SOCK_STREAM)
         except gevent.Timeout as timeout:
             if timeout is not limit:
                 raise  # a middleware's own
@@ -118,7 +118,8 @@ class Connector:
         stream: UpstreamStream | None = None
         try:
             code = sock.connect_ex(address)
-            if code and code not in _IN_PROGRESS:
+            # EAGAIN is no start of a connection: it says that the backlog of a unix socket is full.
+            if code and code != errno.EINPROGRESS:
                 raise _refused(server, code)
             stream = self._stream(server, sock)
             if code:
