@@ -15,7 +15,7 @@ from pyrox.green.pool import UpstreamPool
 from pyrox.green.tls import upstream_context
 from pyrox.green.upstream import Connector
 from pyrox.http.framing import ChunkLimits
-from pyrox.http.head import HeadLimits, check_partial_request_head
+from pyrox.http.head import HeadLimits
 from pyrox.middleware.base import App
 from pyrox.middleware.stack import build_stack, load_stack
 from pyrox.router import Router
@@ -82,10 +82,6 @@ class Engine:
             preserve_host=settings.routing.preserve_host,
         )
         return build_stack(load_stack(settings.middleware, settings.source), forwarder)
-
-    def check_partial_head(self, data: bytes) -> None:
-        """Refuse an incomplete request head that cannot become a valid one."""
-        check_partial_request_head(data, self.head_limits)
 
     def idle_patience(self) -> int:
         """Return how many ticks a client may keep an idle connection."""

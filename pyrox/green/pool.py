@@ -8,6 +8,7 @@ oldest reach their idle timeout.
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 from pyrox.green.deadlines import Deadlines
 from pyrox.green.stream import SocketStream
@@ -43,10 +44,10 @@ class UpstreamPool:
             connection = idle.pop()
             if not certain or _is_quiet(connection.stream):
                 connection.state = State.ACTIVE
-                connection.stream.unattended = None
                 return connection
             connection.close()
         connection = self._connector.connect(server)
+        connection.stream.unattended = partial(self._on_unattended, connection)
         connection.state = State.ACTIVE
         return connection
 
@@ -62,7 +63,6 @@ class UpstreamPool:
             return
         connection.exchanges += 1
         connection.state = State.IDLE
-        stream.unattended = lambda _: self._drop_idle(connection)
         stream.read_deadline = self._clock.now + self._idle_patience
         stream.resume()
         idle.append(connection)
@@ -83,8 +83,11 @@ class UpstreamPool:
         """Return how many idle connections to ``server`` are kept."""
         return len(self._idle.get(server.url, ()))
 
-    def _drop_idle(self, connection: UpstreamConnection) -> None:
-        """The server closed, spoke, or the connection was idle for too long."""
+    def _on_unattended(self, connection: UpstreamConnection, stream: SocketStream) -> None:
+        """The server closed, spoke, or was idle for too long, while nobody was reading."""
+        if connection.state is not State.IDLE:
+            stream.pause()  # its exchange will read on when it wants more
+            return
         self._idle[connection.server.url].remove(connection)
         connection.close()
 

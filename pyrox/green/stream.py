@@ -17,12 +17,13 @@ from greenlet import getcurrent
 
 from pyrox.errors import ClientGone, ClientTimeout, ProxyError, UpstreamClosed, UpstreamTimeout
 from pyrox.green.deadlines import NEVER, Deadlines
+from pyrox.http.head import HeadLimits
 
 RECV_SIZE = 65536
 _READ, _WRITE = 1, 2  # libev's event bits
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST
 
-CheckPartial = Callable[[bytes], None]
+CheckPartial = Callable[[bytes, HeadLimits], None]
 
 
 class SocketStream:
@@ -110,7 +111,7 @@ class SocketStream:
         self.buffer = b""
         return data
 
-    def read_head(self, check_partial: CheckPartial, patience: int) -> bytes | None:
+    def read_head(self, check_partial: CheckPartial, limits: HeadLimits, patience: int) -> bytes | None:
         """Return the bytes up to and including the first empty line; None at EOF before any byte.
 
         The whole head must arrive within ``patience`` ticks. ``check_partial`` is called with what is
@@ -121,7 +122,7 @@ class SocketStream:
             return None
         end = data.find(b"\r\n\r\n") + 4
         if end < 4:
-            data, end = self._read_rest_of_head(data, check_partial, patience)
+            data, end = self._read_rest_of_head(data, check_partial, limits, patience)
         if end == len(data):
             self.buffer = b""
             return data
@@ -129,12 +130,12 @@ class SocketStream:
         return data[:end]
 
     def _read_rest_of_head(
-        self, data: bytes, check_partial: CheckPartial, patience: int
+        self, data: bytes, check_partial: CheckPartial, limits: HeadLimits, patience: int
     ) -> tuple[bytes, int]:
         deadline = self._clock.now + patience
         while (end := data.find(b"\r\n\r\n")) < 0:
             self.buffer = data  # kept for whoever asks what arrived
-            check_partial(data)
+            check_partial(data, limits)
             more = self.receive(max(deadline - self._clock.now, 1))
             if not more:
                 raise self.gone("closed in the middle of a head")

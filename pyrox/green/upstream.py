@@ -54,7 +54,7 @@ class UpstreamConnection:
         Raises ``UpstreamClosed`` when the server closed before a byte of it, ``UpstreamError`` for an
         invalid one, ``UpstreamTimeout`` after ``patience`` ticks.
         """
-        raw = self.stream.read_head(lambda data: check_partial_response_head(data, limits), patience)
+        raw = self.stream.read_head(check_partial_response_head, limits, patience)
         if raw is None:
             raise UpstreamClosed("closed before a response")
         return parse_response_head(raw, method, limits)

@@ -112,16 +112,29 @@ class _Silent:
     on_message_begin = on_message_complete = on_chunk_header = on_chunk_complete = None
 
 
-def _split_fields(
-    lines: list[bytes], names: _NameTable
-) -> tuple[list[Field], list[Field]]:
-    """Take apart field lines that llhttp has accepted: all of them, and those that need a decision.
+Verdict = tuple[list[Field], list[Field]]  # fields for the next hop, and those that need a decision
+# What a block's verdict depends on: the most fields allowed, version (and status), the block itself.
+BlockKey = tuple[int, bytes, bytes]
+# A client repeats its header block byte for byte, and so does a server within a second: what llhttp
+# accepted once it need not see again. Bounded in number and size.
+_KNOWN_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"))
+_MAX_REMEMBERED, _MAX_REMEMBERED_SIZE = 1024, 2048
+_requests_seen: dict[BlockKey, Verdict] = {}
+_responses_seen: dict[BlockKey, Verdict] = {}
 
-    llhttp refuses line folding, control characters and bare line ends, so a line is a name, a colon
-    and a value with optional whitespace around it (RFC 9112 5). A call back per field costs twice this.
+
+def _split_fields(block: bytes, names: _NameTable, most: int) -> Verdict | None:
+    """Take apart field lines: those for the next hop, and those that need a decision; None: too many.
+
+    Right only for what llhttp accepts. It refuses line folding, control characters and bare line ends,
+    so a line is a name, a colon and a value with optional whitespace around it (RFC 9112 5). A call
+    back per field would cost twice this.
     """
     fields: list[Field] = []
     special: list[Field] = []
+    lines = block.split(b"\r\n")[:-2]
+    if len(lines) > most:
+        return None
     for line in lines:
         name, _, value = line.partition(b":")
         lower, is_special = names[name]
@@ -132,6 +145,13 @@ def _split_fields(
                 continue
         fields.append(field)
     return fields, special
+
+
+def _remember(seen: dict[BlockKey, Verdict], key: BlockKey, verdict: Verdict) -> None:
+    if len(key[2]) <= _MAX_REMEMBERED_SIZE:
+        if len(seen) >= _MAX_REMEMBERED:
+            seen.clear()
+        seen[key] = verdict
 
 
 # --- requests ---------------------------------------------------------------------------------------
@@ -167,23 +187,31 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
     method, target, major, minor = line.groups()
     if major != b"1" or minor > b"1":
         raise ClientError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
-    lines = raw[line.end() : -4].split(b"\r\n") if len(raw) > line.end() + 2 else []
-    if len(lines) > limits.head_fields:
-        raise ClientError("too many header fields", status=431)
-    fields, special = _split_fields(lines, _request_names)
+    key = (limits.head_fields, minor, raw[line.end() :])
+    known = _requests_seen.get(key) if method in _KNOWN_METHODS else None
+    fields, special = known or _judge_request(raw, key)
     version = "1.1" if minor == b"1" else "1.0"
-    try:
-        HttpRequestParser(_Silent).feed_data(raw)
-    except HttpParserUpgrade:
-        pass  # Connection: upgrade or CONNECT; the head itself was fine
-    except HttpParserError as error:
-        _refuse_request(error, special, version)
-    request = Request.from_head(method.decode(), target.decode(), version, fields)
+    request = Request.from_head(method.decode(), target.decode(), version, fields.copy())
     hosts = _settle_fields(request, special, limits.underscore_headers)
     check_host(request, hosts)
     if target[:1] != b"/" or method == b"CONNECT":
         settle_target(request, target)
     return request
+
+
+def _judge_request(raw: bytes, key: BlockKey) -> Verdict:
+    most, minor, block = key
+    verdict = _split_fields(block, _request_names, most)
+    if verdict is None:
+        raise ClientError("too many header fields", status=431)
+    try:
+        HttpRequestParser(_Silent).feed_data(raw)
+    except HttpParserUpgrade:
+        pass  # Connection: upgrade or CONNECT; the head itself was fine
+    except HttpParserError as error:
+        _refuse_request(error, verdict[1], "1.1" if minor == b"1" else "1.0")
+    _remember(_requests_seen, key, verdict)
+    return verdict
 
 
 def _refuse_start(raw: bytes, limits: HeadLimits) -> NoReturn:
@@ -305,24 +333,12 @@ def parse_response_head(raw: bytes, method: str, limits: HeadLimits) -> Response
     if line is None or len(raw) > limits.head_size:
         check_partial_response_head(raw, limits)
         raise UpstreamError("malformed status line")
-    lines = raw[line.end() : -4].split(b"\r\n") if len(raw) > line.end() + 2 else []
-    if len(lines) > limits.head_fields:
-        token = "http_response_header_section_size"
-        raise UpstreamError("too many response fields", proxy_status=token)
     minor, status, reason = line.groups()
-    try:
-        HttpResponseParser(_Silent).feed_data(raw)
-    except HttpParserUpgrade:
-        pass  # 101; the head itself was fine
-    except HttpParserError as error:
-        repaired = _with_one_length(raw)
-        if repaired is not None:
-            return parse_response_head(repaired, method, limits)
-        raise UpstreamError(f"malformed response head: {error}") from None
-    fields, special = _split_fields(lines, _response_names)
+    key = (limits.head_fields, minor + status, raw[line.end() :])
+    fields, special = _responses_seen.get(key) or _judge_response(raw, key)
     version = "1.1" if minor == b"1" else "1.0"
     reason_text = reason.decode("latin-1") if reason else ""
-    response = Response.from_head(int(status), reason_text, version, fields)
+    response = Response.from_head(int(status), reason_text, version, fields.copy())
     _settle_response(response, special, method)
     return response
 
@@ -336,6 +352,21 @@ def _with_one_length(raw: bytes) -> bytes | None:
     if first is None or {match[1] for match in _length_line.finditer(raw, first.end())} != {first[1]}:
         return None
     return raw[: first.end()] + _length_line.sub(b"", raw[first.end() :])
+
+
+def _judge_response(raw: bytes, key: BlockKey) -> Verdict:
+    verdict = _split_fields(key[2], _response_names, key[0])
+    if verdict is None:
+        token = "http_response_header_section_size"
+        raise UpstreamError("too many response fields", proxy_status=token)
+    try:
+        HttpResponseParser(_Silent).feed_data(raw)
+    except HttpParserUpgrade:
+        pass  # 101; the head itself was fine
+    except HttpParserError as error:
+        raise UpstreamError(f"malformed response head: {error}") from None
+    _remember(_responses_seen, key, verdict)
+    return verdict
 
 
 def _settle_response(response: Response, special: list[Field], method: str) -> None:
