@@ -50,7 +50,7 @@ class UpstreamExchange:
 
     def patience_left(self, patience: int) -> int:
         """Return how many of ``patience`` ticks since the end of the request are left."""
-        if self.upload is None or self.connection.stream.failure is not None:
+        if self.upload is None:
             return 0
         if not self.upload.is_complete:
             return patience
@@ -184,6 +184,8 @@ class Forwarder:
             try:
                 response = connection.read_response(request._method, self._head_limits, patience)
             except UpstreamTimeout:
+                if connection.stream.failure is not None:  # the client was as late as the server
+                    raise connection.stream.failure from None
                 # The server's time begins when it has the whole request; an upload may take longer.
                 patience = attempt.patience_left(self._first_byte_patience)
                 if patience <= 0:
@@ -193,8 +195,9 @@ class Forwarder:
             if response._status >= 200:
                 return response
             if response._status == 101:
-                if request.upgrade is None:
-                    raise UpstreamError("101 without an Upgrade", proxy_status="http_upgrade_failed")
+                if not _is_offered(response.upgrade, request.upgrade):
+                    detail = f"101 to {response.upgrade!r}, offered was {request.upgrade!r}"
+                    raise UpstreamError(detail, proxy_status="http_upgrade_failed")
                 return response
             if exchange is not None:
                 exchange.relay_informational(response)
@@ -247,6 +250,17 @@ def _may_repeat(attempt: UpstreamExchange) -> bool:
         and not attempt.has_answered
         and not attempt.connection.stream.buffer
     )
+
+
+def _is_offered(accepted: str, offered: str | None) -> bool:
+    """RFC 9110 7.8: a server must not switch to a protocol that the client did not indicate."""
+    if not accepted or offered is None:
+        return False
+    return _protocols(accepted) <= _protocols(offered)
+
+
+def _protocols(names: str) -> set[str]:
+    return {name.strip().lower() for name in names.split(",")}
 
 
 def _connection_fields(request: Request) -> bytes:

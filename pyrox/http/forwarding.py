@@ -92,13 +92,14 @@ class ClientSide:
         if request.claims is None:
             fields.append(self._for_field)
             fields.append(self._proto_field)
-            fields.append((b"x-forwarded-host", b"X-Forwarded-Host", _host(request)))
+            if host := _host(request):
+                fields.append((b"x-forwarded-host", b"X-Forwarded-Host", host))
         else:
             self._receive_claims(request, request.claims)
         if self.forwarded:
             self._add_forwarded(request)
         if request._method == "OPTIONS" or request._method == "TRACE":
-            _count_forward(request)
+            _check_max_forwards(request)
 
     def _receive_claims(self, request: Request, claims: list[Field]) -> None:
         fields = request.headers.fields
@@ -110,14 +111,15 @@ class ClientSide:
         fields.append((*self._for_field[:2], b", ".join([*chain, self._for_field[2]])))
         if b"x-forwarded-proto" not in names:
             fields.append(self._proto_field)
-        if b"x-forwarded-host" not in names:
-            fields.append((b"x-forwarded-host", b"X-Forwarded-Host", _host(request)))
+        if b"x-forwarded-host" not in names and (host := _host(request)):
+            fields.append((b"x-forwarded-host", b"X-Forwarded-Host", host))
 
     def _add_forwarded(self, request: Request) -> None:
         """RFC 7239: one element for this hop, after those a trusted peer sent."""
         node = f'"[{self.address}]"' if ":" in self.address else self.address
         host = _host(request).decode("latin-1")
-        element = f'for={node};host="{host}";proto={"https" if self.tls else "http"}'
+        named = f';host="{host}"' if host else ""
+        element = f"for={node}{named};proto={'https' if self.tls else 'http'}"
         before = request.headers.get_all("forwarded")
         request.headers["Forwarded"] = ", ".join([*before, element])
 
@@ -129,20 +131,26 @@ def _host(request: Request) -> bytes:
     return b""
 
 
-def _count_forward(request: Request) -> None:
-    """RFC 9110 7.6.2: Max-Forwards counts down for TRACE and OPTIONS; 0 means answer it here."""
+def _check_max_forwards(request: Request) -> None:
     value = request.headers.get("max-forwards")
-    if value is None:
-        return
-    if not value.isdigit() or len(value) > 10:
+    if value is not None and _hops(value) is None:
         raise ClientError("Max-Forwards is not a number")
-    if int(value) > 0:
-        request.headers["Max-Forwards"] = str(int(value) - 1)
+
+
+def _hops(value: str) -> int | None:
+    return int(value) if value.isdecimal() and len(value) <= 10 else None
 
 
 def answer_last_hop(request: Request) -> Response | None:
-    """Answer a TRACE or OPTIONS whose Max-Forwards is 0 (RFC 9110 7.6.2, 9.3.7, 9.3.8)."""
-    if request.method not in ("TRACE", "OPTIONS") or request.headers.get("max-forwards") != "0":
+    """Answer a TRACE or OPTIONS whose Max-Forwards is 0; count any other down and return None.
+
+    RFC 9110 7.6.2, 9.3.7, 9.3.8. To be called when the request is about to be forwarded.
+    """
+    hops = _hops(request.headers.get("max-forwards", ""))
+    if request.method not in ("TRACE", "OPTIONS") or hops is None:
+        return None
+    if hops > 0:
+        request.headers["Max-Forwards"] = str(hops - 1)
         return None
     if request.method == "OPTIONS":
         return Response(204, headers={"Allow": "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE"})
