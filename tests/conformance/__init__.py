@@ -18,8 +18,9 @@ reads like a record of both sides of the proxy, in time order. The arrows say wh
     <
     < ok\\
 
-In these lines ``\\r \\n \\t \\0 \\xHH \\\\`` are bytes, ``\\{3*ab}`` is ``ababab``, and a backslash at the end
-means that no CRLF follows. An empty line of the file separates two messages of one side; ``#`` starts a comment.
+In these lines ``\\r \\n \\t \\0 \\xHH \\\\`` are bytes, ``\\{3*ab}`` is ``ababab``, and a backslash at the
+end means that no CRLF follows. An empty line of the file separates two messages of one side; ``#`` starts a
+comment.
 
 What is not written must not happen: a request, or a piece of one, that reaches the upstream and stands in
 no ``>>`` fails the case, and so does a byte for the client where ``<! closed`` stands. After every case
