@@ -82,7 +82,7 @@ STRICTER = (
     ),
     Row(
         H11,
-        "malformed request head: (Invalid characters in url|Unexpected (start )?char in url)|invalid request target",
+        "malformed request head: (Invalid characters|Unexpected (start )?char) in url|invalid request target",
         rb" [^/ ][^ ]* HTTP/",
         "RFC 9112 3.2: as above; llhttp has refused it before Pyrox looks",
         (b"GET a:80 HTTP/1.1\r\nHost: a\r\n\r\n",),
