@@ -364,7 +364,10 @@ def _judge_response(raw: bytes, key: BlockKey) -> Verdict:
     except HttpParserUpgrade:
         pass  # 101; the head itself was fine
     except HttpParserError as error:
-        raise UpstreamError(f"malformed response head: {error}") from None
+        repaired = _with_one_length(raw)
+        if repaired is None:
+            raise UpstreamError(f"malformed response head: {error}") from None
+        return _judge_response(repaired, (*key[:2], repaired[len(raw) - len(key[2]) :]))
     _remember(_responses_seen, key, verdict)
     return verdict
 
