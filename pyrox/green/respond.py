@@ -16,8 +16,9 @@ _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 def send_response(exchange: LiveExchange, response: Response, keep_alive: bool) -> bool:
     """Send ``response`` whole; returns whether the connection can carry another one after it.
 
-    Raises ``ClientGone`` when the client leaves, and whatever the body raises; after a failure in the
-    middle of a body the connection has been aborted, so that what arrived cannot pass for the whole.
+    Raises ``ClientGone`` when the client leaves, and whatever the body raises. When that is in the middle
+    of a body the connection has been aborted, so that what arrived cannot pass for the whole; when it is
+    before the head was sent the stream is still open, for another answer.
     """
     request = exchange.request
     is_old = request is not None and request.version == "1.0"
@@ -32,7 +33,10 @@ def send_response(exchange: LiveExchange, response: Response, keep_alive: bool) 
         framing = b"Content-Length: %d\r\n" % len(body) + _connection_field(is_old, keep_alive)
         exchange.send_head(encode_response_head(response, framing), body)
         return keep_alive
-    length = body.length if isinstance(body, BodyReader) and response._filters is None else None
+    reader = body if isinstance(body, BodyReader) and response._filters is None else None
+    # What is there already is decoded before the head goes out, and travels in one send with it.
+    piece = reader.read_buffered() if reader is not None else b""
+    length = reader.length if reader is not None else None
     # RFC 9112 6.1: never chunked to an HTTP/1.0 client; only the close can end such a body.
     keep_alive = keep_alive and (length is not None or not is_old)
     framing = _connection_field(is_old, keep_alive)
@@ -41,8 +45,12 @@ def send_response(exchange: LiveExchange, response: Response, keep_alive: bool) 
     elif not is_old:
         framing = _CHUNKED + framing
     head = encode_response_head(response, framing)
+    chunked = length is None and not is_old
     try:
-        _send_streamed(exchange, response, head, chunked=length is None and not is_old)
+        if reader is not None:
+            _send_reader(exchange, response, reader, head, piece, chunked)
+        else:
+            _send_streamed(exchange, response, head, chunked)
     except BaseException:
         exchange.stream.abort()
         raise
@@ -75,10 +83,6 @@ def _connection_field(is_old: bool, keep_alive: bool) -> bytes:
 
 
 def _send_streamed(exchange: LiveExchange, response: Response, head: bytes, chunked: bool) -> None:
-    body = response._body
-    if isinstance(body, BodyReader) and response._filters is None:
-        _send_reader(exchange, response, body, head, chunked)
-        return
     # When the first piece will come is unknown, so the head goes ahead of it.
     exchange.send_head(head)
     for piece in response.stream():
@@ -89,10 +93,9 @@ def _send_streamed(exchange: LiveExchange, response: Response, head: bytes, chun
 
 
 def _send_reader(
-    exchange: LiveExchange, response: Response, body: BodyReader, head: bytes, chunked: bool
+    exchange: LiveExchange, response: Response, body: BodyReader, head: bytes, piece: bytes, chunked: bool
 ) -> None:
-    """Relay an untouched upstream body; what is there already travels in one send with the head."""
-    piece = body.read_buffered()
+    """Relay an untouched upstream body, of which ``piece`` was read already."""
     data = head
     exchange.head_bytes_sent += len(head)
     while True:
