@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -106,6 +107,18 @@ class PyroxArbiter(Arbiter):  # type: ignore[misc]
             self.log.error("not reloaded, still serving with the old configuration:\n%s", error)
             return
         super().handle_hup()
+
+    def spawn_worker(self) -> Any:
+        """Fork a worker; a signal that comes before it can handle one waits until it can.
+
+        Until then it has the master's handlers, which only take note: a TERM would be lost on it, and the
+        master would wait for the whole grace time to kill it.
+        """
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ProxyWorker.SIGNALS)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class ArbiterLog(Logger):  # type: ignore[misc]

@@ -128,6 +128,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         """As gunicorn does, with INT left to the master when both got it from a terminal."""
         super().init_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)  # blocked around the fork
 
 
 def _gevent_socket(listener: Any) -> Any:
