@@ -192,6 +192,8 @@ class ClientConnection:
         except ClientGone:
             raise
         except ProxyError as error:
+            if not self.stream.is_closed:  # the head was not sent yet
+                return self._send(exchange, self._refuse(exchange, error))
             exchange.error = error.proxy_status
             log.warning("%r: %s; aborted", request, error.detail)
             return False
