@@ -211,6 +211,14 @@ STRICTER = (
 
 MORE_LENIENT = (
     Row(
+        LLHTTP,
+        "Duplicate Content-Length",
+        rb"(?i)\AHTTP/.*\ncontent-length:[ \t]*0*(\d+)[ \t]*\r\n(.*\n)?content-length:[ \t]*0*\1[ \t]*\r\n",
+        "RFC 9112 6.3: a response whose lengths are all the same may be read by that one; frameworks do it. "
+        "One line is sent on. h11 reads as Pyrox does",
+        (_OK + b"Content-Length: 1\r\nX: 1\r\nContent-Length: 1\r\n\r\nx",),
+    ),
+    Row(
         H11,
         "no request line received",
         rb"\A\r\n",

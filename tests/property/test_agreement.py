@@ -44,9 +44,18 @@ def outcomes_of(data: bytes) -> tuple[Outcome, dict[str, Outcome]]:
     }
 
 
+def read_with_known_fields(data: bytes) -> Outcome:
+    """Read the same fields first in a request that leaves nothing to refuse but them.
+
+    Pyrox remembers field blocks that it found good: nothing else may be found good because of that.
+    """
+    readers.read_request(re.sub(rb"\A(?:\r\n)?[^\r\n]* (HTTP/1.[01]\r\n)", rb"GET / \1", data))
+    return readers.read_request(data)
+
+
 @given(st.one_of(requests(), requests(), mutated(requests())))
 def test_requests_are_read_alike(data: bytes) -> None:
-    mine = readers.read_request(data)
+    mine = read_with_known_fields(data)
     check_agreement(mine, "llhttp", readers.llhttp_request(data), data)
     check_agreement(mine, "h11", readers.h11_request(data), data)
 
