@@ -17,7 +17,7 @@ from pyrox.green.tunnel import Tunnel
 from pyrox.http.error_response import error_response, internal_error
 from pyrox.http.forwarding import ClientSide
 from pyrox.http.framing import CHUNKED
-from pyrox.http.head import check_partial_request_head, encode_response_head, parse_request_head
+from pyrox.http.head import check_partial_request_head, encode_response_head
 from pyrox.http.message import Request, Response
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class ClientConnection:
                 skipped = True
                 stream.buffer = stream.buffer[2:]
         self.started = monotonic()
-        raw = stream.read_head(check_partial_request_head, engine.head_limits, engine.head_patience)
+        raw = stream.read_head(check_partial_request_head, engine.heads.limits, engine.head_patience)
         if raw is not None and raw[:2] == b"\r\n" and not skipped:
             raw = raw[2:]
         return raw
@@ -120,7 +120,7 @@ class ClientConnection:
     def _receive(self, exchange: LiveExchange, raw: bytes) -> Request:
         """Turn a head into a request with its body attached, ready for the stack."""
         exchange.raw_request_line = raw[: raw.find(b"\r\n")]
-        request = exchange.request = parse_request_head(raw, self.engine.head_limits)
+        request = exchange.request = self.engine.heads.request(raw)
         exchange.head_received = monotonic()
         request.exchange = exchange
         length = request.content_length

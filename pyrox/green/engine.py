@@ -16,6 +16,7 @@ from pyrox.green.tls import upstream_context
 from pyrox.green.upstream import Connector
 from pyrox.http.framing import ChunkLimits
 from pyrox.http.head import HeadLimits
+from pyrox.http.head_cache import HeadCache
 from pyrox.middleware.base import App
 from pyrox.middleware.stack import build_stack, load_stack
 from pyrox.router import Router
@@ -36,8 +37,10 @@ class Engine:
         limits, timeouts = settings.limits, settings.timeouts
         self.settings = settings
         self.clock = clock = Deadlines()
-        self.head_limits = HeadLimits(
-            limits.request_line, limits.head_size, limits.head_fields, settings.http.underscore_headers
+        self.heads = HeadCache(
+            HeadLimits(
+                limits.request_line, limits.head_size, limits.head_fields, settings.http.underscore_headers
+            )
         )
         self.chunk_limits = ChunkLimits(
             limits.chunk_extension, limits.chunk_extensions, limits.head_size, limits.head_fields
@@ -75,7 +78,7 @@ class Engine:
         forwarder = Forwarder(
             Router(cluster),
             self.pool,
-            self.head_limits,
+            self.heads,
             self.chunk_limits,
             first_byte_patience=self.first_byte_patience,
             read_patience=self.clock.ticks(settings.timeouts.upstream_read),

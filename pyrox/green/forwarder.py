@@ -13,7 +13,8 @@ from pyrox.green.upload import Upload
 from pyrox.green.upstream import UpstreamConnection
 from pyrox.http.forwarding import add_response_fields, answer_last_hop
 from pyrox.http.framing import ChunkLimits
-from pyrox.http.head import HeadLimits, encode_request_head
+from pyrox.http.head import encode_request_head
+from pyrox.http.head_cache import HeadCache
 from pyrox.http.message import Request, Response
 from pyrox.router import Router
 from pyrox.upstreams.cluster import Cluster
@@ -87,7 +88,7 @@ class Forwarder:
         self,
         router: Router,
         pool: UpstreamPool,
-        head_limits: HeadLimits,
+        heads: HeadCache,
         chunk_limits: ChunkLimits,
         first_byte_patience: int,
         read_patience: int,
@@ -95,7 +96,7 @@ class Forwarder:
     ) -> None:
         self._router = router
         self._pool = pool
-        self._head_limits = head_limits
+        self._heads = heads
         self._chunk_limits = chunk_limits
         self._first_byte_patience = first_byte_patience
         self._read_patience = read_patience
@@ -182,7 +183,7 @@ class Forwarder:
         patience = self._first_byte_patience
         while True:
             try:
-                response = connection.read_response(request._method, self._head_limits, patience)
+                response = connection.read_response(request._method, self._heads, patience)
             except UpstreamTimeout:
                 if connection.stream.failure is not None:  # the client was as late as the server
                     raise connection.stream.failure from None

@@ -17,7 +17,8 @@ from pyrox.errors import ConnectError, ProxyError, UpstreamClosed, UpstreamTimeo
 from pyrox.green.deadlines import Deadlines
 from pyrox.green.stream import UpstreamStream
 from pyrox.green.tls import RawSocket, TlsUpstreamStream
-from pyrox.http.head import HeadLimits, check_partial_response_head, parse_response_head
+from pyrox.http.head import check_partial_response_head
+from pyrox.http.head_cache import HeadCache
 from pyrox.http.message import Response
 from pyrox.settings import TimeoutSettings
 from pyrox.upstreams.server import Server
@@ -48,16 +49,16 @@ class UpstreamConnection:
         """Whether an exchange was completed on it before this one."""
         return self.exchanges > 0
 
-    def read_response(self, method: str, limits: HeadLimits, patience: int) -> Response:
+    def read_response(self, method: str, heads: HeadCache, patience: int) -> Response:
         """Read one response head, informational or final; the body stays in the stream.
 
         Raises ``UpstreamClosed`` when the server closed before a byte of it, ``UpstreamError`` for an
         invalid one, ``UpstreamTimeout`` after ``patience`` ticks.
         """
-        raw = self.stream.read_head(check_partial_response_head, limits, patience)
+        raw = self.stream.read_head(check_partial_response_head, heads.limits, patience)
         if raw is None:
             raise UpstreamClosed("closed before a response")
-        return parse_response_head(raw, method, limits)
+        return heads.response(raw, method)
 
     def close(self) -> None:
         """Close it; a second call does nothing."""

@@ -113,14 +113,6 @@ class _Silent:
 
 
 Verdict = tuple[list[Field], list[Field]]  # fields for the next hop, and those that need a decision
-# What a block's verdict depends on: the most fields allowed, version (and status), the block itself.
-BlockKey = tuple[int, bytes, bytes]
-# A client repeats its header block byte for byte, and so does a server within a second: what llhttp
-# accepted once it need not see again. Bounded in number and size.
-_KNOWN_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"))
-_MAX_REMEMBERED, _MAX_REMEMBERED_SIZE = 1024, 2048
-_requests_seen: dict[BlockKey, Verdict] = {}
-_responses_seen: dict[BlockKey, Verdict] = {}
 
 
 def _split_fields(block: bytes, names: _NameTable, most: int) -> Verdict | None:
@@ -147,13 +139,6 @@ def _split_fields(block: bytes, names: _NameTable, most: int) -> Verdict | None:
     return fields, special
 
 
-def _remember(seen: dict[BlockKey, Verdict], key: BlockKey, verdict: Verdict) -> None:
-    if len(key[2]) <= _MAX_REMEMBERED_SIZE:
-        if len(seen) >= _MAX_REMEMBERED:
-            seen.clear()
-        seen[key] = verdict
-
-
 # --- requests ---------------------------------------------------------------------------------------
 
 
@@ -175,43 +160,40 @@ def check_partial_request_head(data: bytes, limits: HeadLimits) -> None:
         raise ClientError("the request line does not start with a method")
 
 
-def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
-    """Parse one complete request head, its empty line included.
-
-    The request's ``content_length`` becomes the length of the body that follows: None or a number, or
-    ``framing.CHUNKED``. Raises ``ClientError``: 400, 405, 414, 431, 501 or 505 (RFC 9112 2-3, 5-6).
-    """
+def parse_request_line(raw: bytes, limits: HeadLimits) -> tuple[bytes, bytes, str, int]:
+    """Return method, target, version and where the fields begin; raises as ``parse_request_head``."""
     line = _request_line(raw)
     if line is None or len(raw) > limits.head_size or line.end() - 2 > limits.request_line:
         _refuse_start(raw, limits)
     method, target, major, minor = line.groups()
     if major != b"1" or minor > b"1":
         raise ClientError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
-    key = (limits.head_fields, minor, raw[line.end() :])
-    known = _requests_seen.get(key) if method in _KNOWN_METHODS else None
-    fields, special = known or _judge_request(raw, key)
-    version = "1.1" if minor == b"1" else "1.0"
-    request = Request.from_head(method.decode(), target.decode(), version, fields.copy())
-    hosts = _settle_fields(request, special, limits.underscore_headers)
-    check_host(request, hosts)
-    if target[:1] != b"/" or method == b"CONNECT":
-        settle_target(request, target)
-    return request
+    return method, target, "1.1" if minor == b"1" else "1.0", line.end()
 
 
-def _judge_request(raw: bytes, key: BlockKey) -> Verdict:
-    most, minor, block = key
-    verdict = _split_fields(block, _request_names, most)
+def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
+    """Parse one complete request head, its empty line included.
+
+    The request's ``content_length`` becomes the length of the body that follows: None or a number, or
+    ``framing.CHUNKED``. Raises ``ClientError``: 400, 405, 414, 431, 501 or 505 (RFC 9112 2-3, 5-6).
+    """
+    method, target, version, end = parse_request_line(raw, limits)
+    verdict = _split_fields(raw[end:], _request_names, limits.head_fields)
     if verdict is None:
         raise ClientError("too many header fields", status=431)
+    fields, special = verdict
     try:
         HttpRequestParser(_Silent).feed_data(raw)
     except HttpParserUpgrade:
         pass  # Connection: upgrade or CONNECT; the head itself was fine
     except HttpParserError as error:
-        _refuse_request(error, verdict[1], "1.1" if minor == b"1" else "1.0")
-    _remember(_requests_seen, key, verdict)
-    return verdict
+        _refuse_request(error, special, version)
+    request = Request.from_head(method.decode(), target.decode(), version, fields)
+    hosts = _settle_fields(request, special, limits.underscore_headers)
+    check_host(request, hosts)
+    if target[:1] != b"/" or method == b"CONNECT":
+        settle_target(request, target)
+    return request
 
 
 def _refuse_start(raw: bytes, limits: HeadLimits) -> NoReturn:
@@ -334,11 +316,20 @@ def parse_response_head(raw: bytes, method: str, limits: HeadLimits) -> Response
         check_partial_response_head(raw, limits)
         raise UpstreamError("malformed status line")
     minor, status, reason = line.groups()
-    key = (limits.head_fields, minor + status, raw[line.end() :])
-    fields, special = _responses_seen.get(key) or _judge_response(raw, key)
+    verdict = _split_fields(raw[line.end() :], _response_names, limits.head_fields)
+    if verdict is None:
+        token = "http_response_header_section_size"
+        raise UpstreamError("too many response fields", proxy_status=token)
+    fields, special = verdict
+    try:
+        HttpResponseParser(_Silent).feed_data(raw)
+    except HttpParserUpgrade:
+        pass  # 101; the head itself was fine
+    except HttpParserError as error:
+        raise UpstreamError(f"malformed response head: {error}") from None
     version = "1.1" if minor == b"1" else "1.0"
     reason_text = reason.decode("latin-1") if reason else ""
-    response = Response.from_head(int(status), reason_text, version, fields.copy())
+    response = Response.from_head(int(status), reason_text, version, fields)
     _settle_response(response, special, method)
     return response
 
@@ -352,24 +343,6 @@ def _with_one_length(raw: bytes) -> bytes | None:
     if first is None or {match[1] for match in _length_line.finditer(raw, first.end())} != {first[1]}:
         return None
     return raw[: first.end()] + _length_line.sub(b"", raw[first.end() :])
-
-
-def _judge_response(raw: bytes, key: BlockKey) -> Verdict:
-    verdict = _split_fields(key[2], _response_names, key[0])
-    if verdict is None:
-        token = "http_response_header_section_size"
-        raise UpstreamError("too many response fields", proxy_status=token)
-    try:
-        HttpResponseParser(_Silent).feed_data(raw)
-    except HttpParserUpgrade:
-        pass  # 101; the head itself was fine
-    except HttpParserError as error:
-        repaired = _with_one_length(raw)
-        if repaired is None:
-            raise UpstreamError(f"malformed response head: {error}") from None
-        return _judge_response(repaired, (*key[:2], repaired[len(raw) - len(key[2]) :]))
-    _remember(_responses_seen, key, verdict)
-    return verdict
 
 
 def _settle_response(response: Response, special: list[Field], method: str) -> None:

@@ -156,6 +156,16 @@ class Request(Message):
         request._rest()
         return request
 
+    def again(self, method: str, target: str) -> Request:
+        """Return a new request with this one's head but for the request line, unchecked."""
+        request = Request.from_head(method, target, self.version, self.headers.fields.copy())
+        request.upgrade = self.upgrade
+        request.accepts_trailers = self.accepts_trailers
+        request.keep_alive = self.keep_alive
+        request.content_length = self.content_length
+        request.claims = self.claims
+        return request
+
     def _rest(self) -> None:
         self._state: dict[str, Any] | None = None
         self.route: str | None = None
@@ -287,6 +297,16 @@ class Response(Message):
         response.trailers = response._filters = None
         response._body = b""
         response._rest()
+        return response
+
+    def again(self) -> Response:
+        """Return a new response with this one's head."""
+        fields = self.headers.fields.copy()
+        response = Response.from_head(self._status, self._reason, self.version, fields)
+        response.content_length = self.content_length
+        response.body_length = self.body_length
+        response.keep_alive = self.keep_alive
+        response.upgrade = self.upgrade
         return response
 
     def _rest(self) -> None:

@@ -1,0 +1,120 @@
+"""A head that was seen before gives the same message, and one that nobody else can change."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyrox.errors import ClientError
+from pyrox.http.head import HeadLimits, parse_request_head, parse_response_head
+from pyrox.http.head_cache import HeadCache
+from pyrox.http.message import Message, Request, Response
+
+REQUESTS = [
+    b"GET /a?b HTTP/1.1\r\nHost: a\r\nCookie: c=1\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.0\r\nConnection: keep-alive, X-Gone\r\nX-Gone: 1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n",
+    b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\nConnection: close\r\n\r\n",
+    b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"PURGE / HTTP/1.1\r\nHost: a\r\n\r\n",
+]
+RESPONSES = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n",
+    b"HTTP/1.0 404 What\r\nConnection: keep-alive\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+]
+
+
+def state_of(message: Message) -> dict[str, object]:
+    slots = {name for kind in type(message).__mro__ for name in getattr(kind, "__slots__", ())}
+    return {name: getattr(message, name) for name in slots}
+
+
+@pytest.mark.parametrize("raw", REQUESTS)
+def test_request_is_the_same_the_second_and_third_time(raw: bytes) -> None:
+    cache = HeadCache(HeadLimits())
+    expected = state_of(parse_request_head(raw, cache.limits))
+    for _ in range(3):
+        assert state_of(cache.request(raw)) == expected
+
+
+@pytest.mark.parametrize("raw", RESPONSES)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_response_is_the_same_the_second_and_third_time(raw: bytes, method: str) -> None:
+    cache = HeadCache(HeadLimits())
+    expected = state_of(parse_response_head(raw, method, cache.limits))
+    for _ in range(3):
+        assert state_of(cache.response(raw, method)) == expected
+
+
+def test_response_to_head_is_not_taken_for_one_to_get() -> None:
+    cache = HeadCache(HeadLimits())
+    assert cache.response(RESPONSES[0], "GET").body_length == 3
+    assert cache.response(RESPONSES[0], "HEAD").body_length == 0
+    assert cache.response(RESPONSES[0], "GET").body_length == 3
+
+
+def test_known_fields_come_with_another_request_line() -> None:
+    cache = HeadCache(HeadLimits())
+    fields = b"Host: a\r\nX-Test: 1\r\n\r\n"
+    cache.request(b"GET / HTTP/1.1\r\n" + fields)
+    request = cache.request(b"DELETE /other?x HTTP/1.1\r\n" + fields)
+    assert (request.method, request.target, request.headers["x-test"]) == ("DELETE", "/other?x", "1")
+
+
+@pytest.mark.parametrize(
+    "line, status",
+    [(b"GET / HTTP/2.0", 505), (b"GOT / HTTP/1.1", 501), (b"GET  / HTTP/1.1", 400), (b"CONNECT a:1 HTTP/1.1", 405)],
+)
+def test_known_fields_do_not_excuse_a_bad_request_line(line: bytes, status: int) -> None:
+    cache = HeadCache(HeadLimits())
+    fields = b"\r\nHost: a\r\n\r\n"
+    cache.request(b"GET / HTTP/1.1" + fields)
+    with pytest.raises(ClientError) as refused:
+        cache.request(line + fields)
+    assert refused.value.status == status
+
+
+def test_version_decides_whether_fields_are_valid_also_when_known() -> None:
+    cache = HeadCache(HeadLimits())
+    fields = b"Host: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    cache.request(b"POST / HTTP/1.1\r\n" + fields)
+    with pytest.raises(ClientError):
+        cache.request(b"POST / HTTP/1.0\r\n" + fields)
+
+
+def test_change_of_a_message_does_not_reach_the_next_one() -> None:
+    cache = HeadCache(HeadLimits())
+
+    def request() -> Request:
+        return cache.request(REQUESTS[0])
+
+    def response() -> Response:
+        return cache.response(RESPONSES[0], "GET")
+
+    for make in (request, response):
+        for _ in range(2):
+            first = make()
+            first.headers["X-Mine"] = "1"
+            first.headers.fields.clear()
+            assert "x-mine" not in make().headers
+            assert len(make().headers) >= 2
+
+
+def test_cache_is_bounded() -> None:
+    cache = HeadCache(HeadLimits())
+    for number in range(1000):
+        cache.request(b"GET / HTTP/1.1\r\nHost: a\r\nX-N: %d\r\n\r\n" % number)
+        cache.response(b"HTTP/1.1 200 OK\r\nX-N: %d\r\nContent-Length: 0\r\n\r\n" % number, "GET")
+    assert len(cache._requests) <= 256
+    assert len(cache._responses) <= 256
+
+
+def test_long_heads_are_not_kept() -> None:
+    cache = HeadCache(HeadLimits())
+    cache.request(b"GET / HTTP/1.1\r\nHost: a\r\nX-N: %b\r\n\r\n" % (b"x" * 4000))
+    assert not cache._requests
