@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 
 from pyrox.errors import ClientError
 from pyrox.http.message import Request
 
-_is_authority = re.compile(
-    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9\-._~]+)?\])(?::[0-9]{0,5})?"
-).fullmatch
+_is_named = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?").fullmatch
+_ip_literal = re.compile(rb"\[([0-9A-Fa-f:.]+)(?:%25[A-Za-z0-9\-._~]+)?\](?::[0-9]{0,5})?").fullmatch
 _absolute_form = re.compile(rb"(?i:https?)://([^/?]*)(.*)").fullmatch
 _MAX_HOSTS = 1024
 _known_hosts: set[bytes] = set()  # authorities that were found valid, a bounded number
@@ -33,6 +33,18 @@ def check_host(request: Request, hosts: list[bytes]) -> None:
         raise ClientError("more than one Host field")
     if request.version == "1.1":
         raise ClientError("no Host field in an HTTP/1.1 request")
+
+
+def _is_authority(value: bytes) -> bool:
+    """RFC 3986 3.2.2, without userinfo and without IPvFuture, of which there is none."""
+    literal = _ip_literal(value)
+    if literal is None:
+        return _is_named(value) is not None
+    try:
+        IPv6Address(literal[1].decode())
+    except ValueError:
+        return False
+    return True
 
 
 def settle_target(request: Request, target: bytes) -> None:
