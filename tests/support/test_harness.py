@@ -45,7 +45,8 @@ def test_requests_of_every_framing_are_recorded_byte_by_byte() -> None:
         assert [request.framing for request in requests] == ["none", "length", "chunked"]
         assert requests[2].trailers == [b"T: 1"]
         assert origin.connections[0].received == GET + posts[0] + posts[1]
-    assert origin.connections[0].ended == "eof"
+        client.close()
+        assert origin.wait_for_end().ended == "eof"
 
 
 def test_steps_run_in_order_and_wait_for_events() -> None:
