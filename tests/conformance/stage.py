@@ -12,7 +12,7 @@ from tests.conformance.upstream import Upstream
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Client
 
-TIMEOUT = 3.0
+TIMEOUT = 8.0
 _PROBE = b"GET /still-serving HTTP/1.1\r\nHost: probe.test\r\n\r\n"
 _PROBE_ANSWER = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\ngood"
 
