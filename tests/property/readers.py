@@ -12,17 +12,15 @@ import httptools
 
 from pyrox.errors import ClientError, ProxyError, UpstreamError
 from pyrox.http.framing import CHUNKED, UNTIL_CLOSE, ChunkedDecoder, ChunkLimits
-from pyrox.http.head import (
-    HeadLimits,
-    check_partial_request_head,
-    check_partial_response_head,
-    parse_request_head,
-    parse_response_head,
-)
+from pyrox.http.head import HeadLimits, check_partial_request_head, check_partial_response_head
+from pyrox.http.head_cache import HeadCache
 from pyrox.http.headers import Field
 
 HEAD_LIMITS = HeadLimits()
 CHUNK_LIMITS = ChunkLimits()
+
+# As in the engine: what was read before must not change what is read.
+_heads = HeadCache(HEAD_LIMITS)
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def read_request_in_pieces(pieces: Iterable[bytes]) -> Outcome:
         raw, rest = _cut_head(pieces, check_partial_request_head, may_start_empty=True)
         if raw is None:
             return Incomplete()
-        request = parse_request_head(raw, HEAD_LIMITS)
+        request = _heads.request(raw)
         length = request.content_length or 0
         return _read_body(request.method.encode(), request.headers.fields, rest, length, ClientError)
     except ClientError as error:
@@ -90,7 +88,7 @@ def read_response_in_pieces(pieces: Iterable[bytes], method: str) -> Outcome:
         raw, rest = _cut_head(pieces, check_partial_response_head)
         if raw is None:
             return Incomplete()
-        response = parse_response_head(raw, method, HEAD_LIMITS)
+        response = _heads.response(raw, method)
         return _read_body(response.status, response.headers.fields, rest, response.body_length, UpstreamError)
     except UpstreamError as error:
         return Refused(error.detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,9 @@ from pyrox.http.head import (
     parse_request_head,
     parse_response_head,
 )
+from pyrox.http.head_cache import HeadCache
 from pyrox.http.headers import Headers, make_field
+from pyrox.http.message import Request, Response
 from tests.property import readers
 from tests.property.messages import mutated, requests, responses, splits
 
@@ -73,6 +76,49 @@ def test_cuts_do_not_change_which_response_is_read_or_refused(
     whole = readers.read_response(data, method)
     assert_same(readers.read_response_in_pieces(draw.draw(splits(data)), method), whole)
     assert_same(readers.read_response_in_pieces(single_bytes(data), method), whole)
+
+
+def facts_of(message: Request | Response) -> dict[str, object]:
+    """Everything a message says of itself, fields byte for byte."""
+    names = [name for kind in type(message).__mro__ for name in getattr(kind, "__slots__", ())]
+    facts = {name: getattr(message, name) for name in names}
+    facts["headers"] = message.headers.fields
+    return facts
+
+
+@given(hostile_requests)
+def test_request_known_by_its_fields_is_what_a_new_one_is(data: bytes) -> None:
+    raw = head_of(data)
+    cache = HeadCache(readers.HEAD_LIMITS)
+    try:
+        expected = facts_of(parse_request_head(raw, readers.HEAD_LIMITS))
+    except ClientError:
+        with pytest.raises(ClientError):
+            cache.request(raw)
+        return
+    for _ in range(3):
+        request = cache.request(raw)
+        assert facts_of(request) == expected
+        request.headers["X-Set"] = "by a middleware, for this request only"
+        request.target = "/elsewhere"
+        request.keep_alive = not request.keep_alive
+
+
+@given(hostile_responses)
+def test_response_known_by_its_head_is_what_a_new_one_is(data: bytes) -> None:
+    raw = head_of(data)
+    cache = HeadCache(readers.HEAD_LIMITS)
+    for method in ("GET", "HEAD", "GET"):
+        try:
+            expected = facts_of(parse_response_head(raw, method, readers.HEAD_LIMITS))
+        except UpstreamError:
+            with pytest.raises(UpstreamError):
+                cache.response(raw, method)
+        else:
+            response = cache.response(raw, method)
+            assert facts_of(response) == expected
+            response.headers["X-Set"] = "by a middleware, for this response only"
+            response.status = 599
 
 
 @given(hostile_requests, st.lists(st.binary(min_size=1, max_size=20), max_size=3))
