@@ -8,7 +8,7 @@ so that the marks stay in order and the phases between them add up.
 
 from __future__ import annotations
 
-from pyrox.http.message import Request
+from pyrox.http.message import Request, Response
 
 
 class Exchange:
@@ -28,6 +28,7 @@ class Exchange:
         "peer_address",
         "raw_request_line",
         "request",
+        "responses",
         "retries",
         "server",
         "started",
@@ -46,6 +47,8 @@ class Exchange:
         # As received, without its CRLF, because a middleware may change method and target; cut at
         # 1 KiB when request is None. b"": the access log makes one up from the request.
         self.raw_request_line = b""
+        # Made in this exchange, by the upstream or a middleware, sent or not; closed when it is over.
+        self.responses: list[Response] = []
         self.status = 0  # sent to the client; 499: it left first; 101: became a tunnel
         self.answered_by = ""  # "upstream", a middleware's name, or "pyrox" for errors
         self.error = ""  # RFC 9209 error token, or ""

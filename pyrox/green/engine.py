@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from greenlet import getcurrent, greenlet
+
 from pyrox.access_log import AccessLog
 from pyrox.green.client import ClientConnection
 from pyrox.green.deadlines import Deadlines
@@ -58,7 +60,7 @@ class Engine:
         self._idle_patience = clock.ticks(timeouts.client_idle)
         self._drain_patience = clock.ticks(1.0)
         self.is_draining = False
-        self.connections: set[ClientConnection] = set()
+        self.connections: dict[greenlet, ClientConnection] = {}  # by the greenlet that serves it
         self.accepted = 0  # clients whose socket is open: those in connections, and those about to be
         self.waiting_for_room: set[Callable[[], object]] = set()  # called when there are fewer
         self.access_log = AccessLog(settings.logging.access_log, settings.logging.access_log_format)
@@ -83,8 +85,20 @@ class Engine:
             first_byte_patience=self.first_byte_patience,
             read_patience=self.clock.ticks(settings.timeouts.upstream_read),
             preserve_host=settings.routing.preserve_host,
+            current_exchange=self.current_exchange,
         )
         return build_stack(load_stack(settings.middleware, settings.source), forwarder)
+
+    def current_exchange(self) -> LiveExchange | None:
+        """Return the exchange that the running greenlet, or the one that spawned it, works for."""
+        running = getcurrent()
+        while running is not None:
+            connection = self.connections.get(running)
+            if connection is not None:
+                return connection.exchange
+            spawner = getattr(running, "spawning_greenlet", None)
+            running = spawner and spawner()
+        return None
 
     def idle_patience(self) -> int:
         """Return how many ticks a client may keep an idle connection."""
@@ -106,7 +120,7 @@ class Engine:
     def drain(self) -> None:
         """Let every exchange finish, and no connection start another after the one it is at."""
         self.is_draining = True
-        for connection in self.connections:
+        for connection in self.connections.values():
             connection.drain()
 
     def drain_deadline(self) -> int:

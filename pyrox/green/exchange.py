@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 class LiveExchange(Exchange):
     """One exchange of one client connection; the forwarder reports to it, the client may cancel it."""
 
-    __slots__ = ("attempts", "cancelled", "request_reader", "responses", "stream")
+    __slots__ = ("attempts", "cancelled", "request_reader", "stream")
 
     def __init__(self, stream: SocketStream, peer_address: str, started: float) -> None:
         super().__init__(peer_address, started)
         self.stream = stream  # the client's side
         self.request_reader: BodyReader | None = None  # the request's body, while it arrives
         self.attempts: list[UpstreamExchange] = []
-        self.responses: list[Response] = []  # from upstream, whether or not they are sent on
         self.cancelled: ProxyError | None = None
 
     # --- told by the forwarder ---
@@ -37,6 +36,15 @@ class LiveExchange(Exchange):
         self.connect_done = monotonic()
         self.server = attempt.connection.server.url
         self.attempts.append(attempt)
+        if self.cancelled is not None:
+            raise self.cancelled
+
+    def adopt(self, attempt: UpstreamExchange) -> None:
+        """Cancel and release ``attempt``, of a request that a middleware made itself, with this exchange.
+
+        Raises when the exchange was cancelled.
+        """
+        self.attempts.insert(0, attempt)  # the last is that of the client's own request
         if self.cancelled is not None:
             raise self.cancelled
 

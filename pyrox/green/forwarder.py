@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from pyrox.errors import NoHealthyServer, UpstreamClosed, UpstreamError, UpstreamTimeout
-from pyrox.green.body import BodyReader, body_reader
+from pyrox.green.body import BodyReader, LimitedReader, body_reader
 from pyrox.green.pool import UpstreamPool
 from pyrox.green.upload import Upload
 from pyrox.green.upstream import UpstreamConnection
@@ -15,6 +16,7 @@ from pyrox.http.forwarding import add_response_fields, answer_last_hop
 from pyrox.http.framing import ChunkLimits
 from pyrox.http.head import encode_request_head
 from pyrox.http.head_cache import HeadCache
+from pyrox.http.body import Body
 from pyrox.http.message import Request, Response
 from pyrox.router import Router
 from pyrox.upstreams.cluster import Cluster
@@ -32,12 +34,23 @@ _EXPECTS_BODY = frozenset(("POST", "PUT", "PATCH"))
 class UpstreamExchange:
     """One try at one server: the request on its way, the response, and the connection under both."""
 
-    __slots__ = ("_pool", "connection", "has_answered", "is_closed", "keep_alive", "reader", "request", "upload")
+    __slots__ = (
+        "_pool",
+        "body",
+        "connection",
+        "has_answered",
+        "is_closed",
+        "keep_alive",
+        "reader",
+        "request",
+        "upload",
+    )
 
     def __init__(self, connection: UpstreamConnection, pool: UpstreamPool, request: Request) -> None:
         self._pool = pool
         self.connection = connection
         self.request = request
+        self.body = request._body
         self.upload: Upload | None = None
         self.reader: BodyReader | None = None
         self.has_answered = False  # some head came back, be it informational
@@ -93,6 +106,7 @@ class Forwarder:
         first_byte_patience: int,
         read_patience: int,
         preserve_host: bool,
+        current_exchange: Callable[[], LiveExchange | None],
     ) -> None:
         self._router = router
         self._pool = pool
@@ -101,13 +115,14 @@ class Forwarder:
         self._first_byte_patience = first_byte_patience
         self._read_patience = read_patience
         self._preserve_host = preserve_host
+        self._current_exchange = current_exchange
 
     def __call__(self, request: Request) -> Response:
         """Forward ``request`` and return the response as soon as its head is here."""
         if request._method in ("TRACE", "OPTIONS") and (answer := answer_last_hop(request)):
             answer.made_by = "pyrox"
             return answer
-        exchange = request.exchange
+        exchange: LiveExchange | None = request.exchange  # type: ignore[assignment]
         if exchange is not None:
             exchange.connect_started = monotonic()
         cluster = self._router.route(request)
@@ -138,6 +153,8 @@ class Forwarder:
         try:
             if exchange is not None:
                 exchange.connected_to(attempt)
+            elif (owner := self._current_exchange()) is not None:
+                owner.adopt(attempt)
             self._send(attempt, exchange)
             response = self._read_head(attempt, exchange)
         except UpstreamClosed as error:
@@ -162,6 +179,11 @@ class Forwarder:
             stream.send(encode_request_head(request, framing + _connection_fields(request)) + body)
             return
         reader = exchange.request_reader if exchange is not None else None
+        if exchange is not None and _is_gone(body, exchange):
+            raise RuntimeError(
+                "the request's body has been sent already; request.read_body() before the first"
+                " self.app(request) keeps it for the second"
+            )
         length = body.length if isinstance(body, BodyReader) and request._filters is None else None
         framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
         stream.send(encode_request_head(request, framing + _connection_fields(request)))
@@ -214,6 +236,8 @@ class Forwarder:
         attempt.keep_alive = response.keep_alive and response._status != 101
         if exchange is not None:
             exchange.answered_by_upstream(response)
+        elif (owner := self._current_exchange()) is not None:
+            owner.responses.append(response)
         if 0 < length <= len(stream.buffer):
             data = stream.buffer
             response._body, stream.buffer = data[:length], data[length:]
@@ -251,6 +275,14 @@ def _may_repeat(attempt: UpstreamExchange) -> bool:
         and not attempt.has_answered
         and not attempt.connection.stream.buffer
     )
+
+
+def _is_gone(body: Body, exchange: LiveExchange) -> bool:
+    """Whether a body that can be read once was read, by a try or by a middleware."""
+    reader = exchange.request_reader
+    if reader is not None and isinstance(body, (BodyReader, LimitedReader)):
+        return reader.wire_bytes > 0 or exchange.is_uploading
+    return isinstance(body, Iterator) and any(attempt.body is body for attempt in exchange.attempts[:-1])
 
 
 def _is_offered(accepted: str, offered: str | None) -> bool:

@@ -88,7 +88,8 @@ def _send_streamed(exchange: LiveExchange, response: Response, head: bytes, chun
     for piece in response.stream():
         exchange.send(encode_chunk(piece) if chunked else piece)
     if chunked:
-        reader = exchange.attempts[-1].reader if exchange.attempts else None
+        is_upstreams = response.made_by == "upstream" and exchange.attempts
+        reader = exchange.attempts[-1].reader if is_upstreams else None
         exchange.send(encode_last_chunk(_trailers(response, reader)))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 from gevent.server import StreamServer
+from greenlet import getcurrent
 
 from pyrox.errors import ClientError
 from pyrox.green.client import ClientConnection
@@ -81,13 +82,13 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
             forwarded=engine.settings.http.forwarded,
         )
         connection = ClientConnection(engine, stream, side)
-        engine.connections.add(connection)
+        engine.connections[getcurrent()] = connection
         try:
             if not isinstance(stream, TlsClientStream) or self._shakes_hands(stream, host):
                 connection.serve()
         finally:
             stream.close()
-            engine.connections.discard(connection)
+            del engine.connections[getcurrent()]
 
     def accept_waiting(self) -> None:
         """Accept what the kernel holds already, before the listener is closed."""

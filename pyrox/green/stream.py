@@ -65,7 +65,8 @@ class SocketStream:
         self._recv = sock.recv
         self._send = sock.send
         self._switch = clock.switch
-        self.failure: BaseException | None = None  # what everybody who uses the stream from now on gets
+        # What everybody who uses the stream from now on gets.
+        self.failure: BaseException | type[BaseException] | None = None
         self._reader: Any = None
         self._writer: Any = None
         self._write_watcher: Any = None
@@ -302,6 +303,10 @@ class SocketStream:
         if self.is_closed:
             return
         self.is_closed = True
+        if self._reader is not None or self._writer is not None:
+            self.fail(self.gone("closed while it was in use"))
+        elif self.failure is None:
+            self.failure = self.gone  # the class makes the error when somebody does use it
         self._clock.forget(self)
         self.unattended = None
         for watcher in (self._read_watcher, self._write_watcher):

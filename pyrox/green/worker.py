@@ -94,7 +94,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
             self._beat(0.05)
         if engine.connections:
             self.log.warning("%d connections cut after %s s", len(engine.connections), grace)
-        for connection in tuple(engine.connections):
+        for connection in tuple(engine.connections.values()):
             connection.abort()
         gevent.sleep(0)
 

@@ -62,6 +62,8 @@ def _layer(name: str, middleware: App, innermost: CodeType | None) -> App:
         try:
             if response.made_by is None:
                 response.made_by = name
+                if request.exchange is not None:
+                    request.exchange.responses.append(response)
         except AttributeError:
             fault = TypeError(f"middleware {name!r} returned {response!r}, not a Response")
             _name(fault, name)
