@@ -29,7 +29,8 @@ from pyrox.http.error_response import error_response, internal_error
 from pyrox.http.forwarding import ClientSide, Network, add_response_fields
 from pyrox.http.head import CONNECTION_FIELDS, HeadLimits, parse_request_head
 from pyrox.http.headers import Headers
-from pyrox.http.message import Body, HeaderItems, Request, Response
+from pyrox.http.body import Body, HeaderItems
+from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.stack import Factory, build_stack, load_stack
 from pyrox.preflight import use_plugin_paths

@@ -327,9 +327,9 @@ def parse_response_head(raw: bytes, method: str, limits: HeadLimits) -> Response
         pass  # 101; the head itself was fine
     except HttpParserError as error:
         repaired = _with_one_length(raw)
-        if repaired is not None:
-            return parse_response_head(repaired, method, limits)
-        raise UpstreamError(f"malformed response head: {error}") from None
+        if repaired is None:
+            raise UpstreamError(f"malformed response head: {error}") from None
+        return parse_response_head(repaired, method, limits)
     version = "1.1" if minor == b"1" else "1.0"
     reason_text = reason.decode("latin-1") if reason else ""
     response = Response.from_head(int(status), reason_text, version, fields)

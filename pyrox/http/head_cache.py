@@ -33,11 +33,11 @@ class HeadCache:
         key = version, raw[end:]
         known = self._requests.get(key)
         if known is not None:
-            return known.again(method.decode(), target.decode())
+            return known._again(method.decode(), target.decode())
         request = parse_request_head(raw, self.limits)
         if len(self._requests) >= _MAX_HEADS:
             self._requests.clear()
-        self._requests[key] = request.again("GET", "/")
+        self._requests[key] = request._again("GET", "/")
         return request
 
     def response(self, raw: bytes, method: str) -> Response:
@@ -46,9 +46,9 @@ class HeadCache:
             return parse_response_head(raw, method, self.limits)
         known = self._responses.get(raw)
         if known is not None:
-            return known.again()
+            return known._again()
         response = parse_response_head(raw, method, self.limits)
         if len(self._responses) >= _MAX_HEADS:
             self._responses.clear()
-        self._responses[raw] = response.again()
+        self._responses[raw] = response._again()
         return response

@@ -8,101 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pyrox.errors import HTTPError, ProxyError, UpstreamError
+from pyrox.http.body import Body, HeaderItems, Message
 from pyrox.http.headers import Field, Headers, has_control, is_latin1, is_token
 
 if TYPE_CHECKING:
     from pyrox.exchange import Exchange
     from pyrox.http.forwarding import ClientSide
 
-Body = bytes | Iterable[bytes]
-HeaderItems = Mapping[str, str] | Iterable[tuple[str, str]]
-
 # RFC 9112 3.2.1 without the fragment mark, which never belongs on the wire.
 _is_origin_form = re.compile(r"/[!\"$-~]*").fullmatch
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
-
-
-class BodyFilterLike(Protocol):
-    """What ``filter_body`` accepts; see ``pyrox.middleware.BodyFilter``."""
-
-    def feed(self, chunk: bytes, /) -> bytes: ...
-    def finish(self) -> bytes: ...
-
-
-class Message:
-    """What requests and responses share: a version, headers, a body and filters on it."""
-
-    __slots__ = ("_body", "_filters", "headers", "trailers", "version")
-
-    def __init__(self, body: Body | str, headers: HeaderItems) -> None:
-        self.version = "1.1"
-        self.headers = Headers(headers)
-        self.trailers: Headers | None = None
-        self._body: Body = _as_body(body)
-        self._filters: list[BodyFilterLike] | None = None
-
-    @property
-    def body(self) -> Body:
-        """The body: bytes, or an iterable of bytes that can be read once.
-
-        ``b""`` is an empty body. Assigning replaces the body and forgets the filters on the old one;
-        the engine works out the framing afterwards.
-        """
-        return self._body if self._filters is None else self.stream()
-
-    @body.setter
-    def body(self, body: Body | str) -> None:
-        self._body = _as_body(body)
-        self._filters = None
-
-    def filter_body(self, body_filter: BodyFilterLike) -> None:
-        """Pass every chunk of the body through ``body_filter`` as it streams by.
-
-        Filters run in the order in which they were added. The length is no longer known, so the
-        engine sends the message chunked (or until close, to an HTTP/1.0 client).
-        """
-        if self._filters is None:
-            self._filters = []
-        self._filters.append(body_filter)
-
-    def stream(self) -> Iterator[bytes]:
-        """Yield the body's chunks, filtered; none of them is empty."""
-        chunks = (self._body,) if isinstance(self._body, bytes) else self._body
-        for body_filter in self._filters or ():
-            chunks = _filtered(chunks, body_filter)
-        return (chunk for chunk in chunks if chunk)
-
-    def read_body(self, limit: int = 1 << 20) -> bytes:
-        """Read the whole body into memory, keep it as the message's body and return it.
-
-        At most ``limit`` bytes (default 1 MiB); a longer one raises the error of ``_too_long``:
-        413 for a request, 502 for a response.
-        """
-        if isinstance(self._body, bytes) and self._filters is None:
-            if len(self._body) > limit:
-                raise self._too_long(limit)
-            return self._body
-        received = bytearray()
-        for chunk in self.stream():
-            received += chunk
-            if len(received) > limit:
-                raise self._too_long(limit)
-        self.body = bytes(received)
-        return self._body  # type: ignore[return-value]
-
-    def json(self, limit: int = 1 << 20) -> Any:
-        """Read the body and decode it as JSON; raises ``ValueError`` when it is none."""
-        return json.loads(self.read_body(limit))
-
-    def _too_long(self, limit: int) -> ProxyError:
-        raise NotImplementedError
 
 
 class Request(Message):
@@ -156,7 +78,7 @@ class Request(Message):
         request._rest()
         return request
 
-    def again(self, method: str, target: str) -> Request:
+    def _again(self, method: str, target: str) -> Request:
         """Return a new request with this one's head but for the request line, unchecked."""
         request = Request.from_head(method, target, self.version, self.headers.fields.copy())
         request.upgrade = self.upgrade
@@ -299,7 +221,7 @@ class Response(Message):
         response._rest()
         return response
 
-    def again(self) -> Response:
+    def _again(self) -> Response:
         """Return a new response with this one's head."""
         fields = self.headers.fields.copy()
         response = Response.from_head(self._status, self._reason, self.version, fields)
@@ -393,20 +315,3 @@ class Response(Message):
 
     def __repr__(self) -> str:
         return f"<Response {self.status} made by {self.made_by or 'nobody yet'}>"
-
-
-def _as_body(body: Body | str) -> Body:
-    if isinstance(body, str):
-        return body.encode()
-    if isinstance(body, (bytearray, memoryview)):
-        return bytes(body)
-    if not isinstance(body, bytes) and not isinstance(body, Iterable):
-        raise TypeError(f"a body is bytes or an iterable of bytes, not {body!r}")
-    return body
-
-
-def _filtered(chunks: Iterable[bytes], body_filter: BodyFilterLike) -> Iterator[bytes]:
-    for chunk in chunks:
-        if chunk:  # the filter before this one may have had nothing to send yet
-            yield body_filter.feed(chunk)
-    yield body_filter.finish()

@@ -7,7 +7,8 @@ import pytest
 from pyrox.errors import ClientError
 from pyrox.http.head import HeadLimits, parse_request_head, parse_response_head
 from pyrox.http.head_cache import HeadCache
-from pyrox.http.message import Message, Request, Response
+from pyrox.http.body import Message
+from pyrox.http.message import Request, Response
 
 REQUESTS = [
     b"GET /a?b HTTP/1.1\r\nHost: a\r\nCookie: c=1\r\n\r\n",

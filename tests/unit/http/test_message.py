@@ -9,7 +9,8 @@ import pytest
 
 from pyrox.errors import HTTPError, ProxyError, UpstreamError
 from pyrox.http.headers import Headers
-from pyrox.http.message import Body, Message, Request, Response
+from pyrox.http.body import Body, Message
+from pyrox.http.message import Request, Response
 
 
 class Upper:
