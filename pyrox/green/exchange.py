@@ -20,16 +20,23 @@ if TYPE_CHECKING:
 class LiveExchange(Exchange):
     """One exchange of one client connection; the forwarder reports to it, the client may cancel it."""
 
-    __slots__ = ("attempts", "cancelled", "request_reader", "stream")
+    __slots__ = ("attempts", "cancelled", "connecting", "request_reader", "stream")
 
     def __init__(self, stream: SocketStream, peer_address: str, started: float) -> None:
         super().__init__(peer_address, started)
         self.stream = stream  # the client's side
         self.request_reader: BodyReader | None = None  # the request's body, while it arrives
         self.attempts: list[UpstreamExchange] = []
+        self.connecting: SocketStream | None = None  # a new connection on its way
         self.cancelled: ProxyError | None = None
 
     # --- told by the forwarder ---
+
+    def connecting_to(self, stream: SocketStream) -> None:
+        """A new connection is being made; raises when the exchange was cancelled."""
+        self.connecting = stream
+        if self.cancelled is not None:
+            raise self.cancelled
 
     def connected_to(self, attempt: UpstreamExchange) -> None:
         """A connection for this exchange was found; raises when the exchange was cancelled."""
@@ -74,6 +81,8 @@ class LiveExchange(Exchange):
     def cancel(self, error: ProxyError) -> None:
         """Give the exchange up: whoever waits for its upstream, now or later, raises ``error``."""
         self.cancelled = error
+        if self.connecting is not None:
+            self.connecting.fail(error)
         for attempt in self.attempts:
             if not attempt.is_closed:
                 attempt.fail(error)

@@ -148,12 +148,14 @@ class Forwarder:
         self, server: Server, request: Request, exchange: LiveExchange | None, fresh: bool
     ) -> Response:
         method = request._method
-        connection = self._pool.checkout(server, fresh=fresh, certain=method not in _IDEMPOTENT)
+        certain = method not in _IDEMPOTENT
+        owner = exchange or self._current_exchange()
+        connection = self._pool.checkout(server, fresh=fresh, certain=certain, exchange=owner)
         attempt = UpstreamExchange(connection, self._pool, request)
         try:
             if exchange is not None:
                 exchange.connected_to(attempt)
-            elif (owner := self._current_exchange()) is not None:
+            elif owner is not None:
                 owner.adopt(attempt)
             self._send(attempt, exchange)
             response = self._read_head(attempt, exchange)

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import socket
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pyrox.green.deadlines import Deadlines
 from pyrox.green.stream import SocketStream
 from pyrox.green.upstream import Connector, State, UpstreamConnection
 from pyrox.upstreams.server import Server
+
+if TYPE_CHECKING:
+    from pyrox.green.exchange import LiveExchange
 
 
 class UpstreamPool:
@@ -33,8 +37,15 @@ class UpstreamPool:
         self._idle: dict[str, list[UpstreamConnection]] = {}
         self.is_closed = False
 
-    def checkout(self, server: Server, *, fresh: bool = False, certain: bool = False) -> UpstreamConnection:
-        """Return a connection to ``server``, an idle one unless ``fresh``.
+    def checkout(
+        self,
+        server: Server,
+        *,
+        fresh: bool = False,
+        certain: bool = False,
+        exchange: LiveExchange | None = None,
+    ) -> UpstreamConnection:
+        """Return a connection to ``server`` for ``exchange``, an idle one unless ``fresh``.
 
         ``certain`` asks the kernel whether an idle one is still good: for a request that could not be
         sent again. Raises what ``Connector.connect`` raises.
@@ -46,7 +57,7 @@ class UpstreamPool:
                 connection.state = State.ACTIVE
                 return connection
             connection.close()
-        connection = self._connector.connect(server)
+        connection = self._connector.connect(server, exchange)
         connection.stream.unattended = partial(self._on_unattended, connection)
         connection.state = State.ACTIVE
         return connection

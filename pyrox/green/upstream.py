@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import socket as gevent_socket
@@ -22,6 +22,9 @@ from pyrox.http.head_cache import HeadCache
 from pyrox.http.message import Response
 from pyrox.settings import TimeoutSettings
 from pyrox.upstreams.server import Server
+
+if TYPE_CHECKING:
+    from pyrox.green.exchange import LiveExchange
 
 
 class State(Enum):
@@ -79,15 +82,15 @@ class Connector:
         self._timeouts = timeouts
         self._tls = tls
 
-    def connect(self, server: Server) -> UpstreamConnection:
-        """Return a new connection to ``server``.
+    def connect(self, server: Server, exchange: LiveExchange | None = None) -> UpstreamConnection:
+        """Return a new connection to ``server``; an ``exchange`` that is cancelled stops waiting for it.
 
         Raises ``ConnectError`` (502), ``UpstreamTimeout`` (504, retryable): nothing was sent.
         """
         failure: ProxyError = ConnectError(f"{server}: no address", proxy_status="dns_error")
         for family, address in self._addresses(server):
             try:
-                return UpstreamConnection(server, self._open(server, family, address))
+                return UpstreamConnection(server, self._open(server, family, address, exchange))
             except (ConnectError, UpstreamTimeout) as error:
                 failure = error
         raise failure
@@ -108,7 +111,9 @@ class Connector:
             raise ConnectError(f"{server}: {error}", proxy_status="dns_error") from None
         return [(family, address) for family, _, _, _, address in found]
 
-    def _open(self, server: Server, family: int, address: Any) -> UpstreamStream:
+    def _open(
+        self, server: Server, family: int, address: Any, exchange: LiveExchange | None
+    ) -> UpstreamStream:
         try:
             sock = RawSocket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
         except OSError as error:  # no descriptor left, or no such family here
@@ -123,6 +128,8 @@ class Connector:
             if code and code != errno.EINPROGRESS:
                 raise _refused(server, code)
             stream = self._stream(server, sock)
+            if exchange is not None:
+                exchange.connecting_to(stream)
             if code:
                 self._await_connected(server, stream)
             if isinstance(stream, TlsUpstreamStream):
@@ -131,6 +138,9 @@ class Connector:
         except BaseException:
             (stream or sock).close()
             raise
+        finally:
+            if exchange is not None:
+                exchange.connecting = None
 
     def _stream(self, server: Server, sock: RawSocket) -> UpstreamStream:
         write_timeout = self._timeouts.upstream_read
