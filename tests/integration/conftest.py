@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import ssl
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.kit import get
+from tests.integration.kit import nothing_left_behind
 from tests.support import proxy as proxies
 from tests.support.config import Config
 from tests.support.proxy import Proxy, running_proxy
@@ -36,15 +35,11 @@ SHARED: Config = {
 def shared_proxy() -> Iterator[Proxy]:
     """A proxy with default time-outs that sends each request where its X-Origin field says.
 
-    When the last test is over, it must hold no descriptor more than at its start.
+    When the last test is over, it must hold no descriptor, greenlet or stream more than at its start.
     """
     with running_proxy(SHARED, python_path=[PLUGINS]) as proxy:
-        with Client(proxy.address) as client:
-            assert client.ask(get("/census")).status == 200
-        proxy.wait_until(lambda: _streams_of(proxy) == 1, "an idle proxy")
-        before = proxy.fd_count()
-        yield proxy
-        proxy.wait_until(lambda: proxy.fd_count() <= before, f"return to {before} descriptors")
+        with nothing_left_behind(proxy):
+            yield proxy
 
 
 @pytest.fixture
@@ -74,12 +69,6 @@ def no_traceback(request: pytest.FixtureRequest) -> Iterator[None]:
     if "expected_tracebacks" not in request.fixturenames:
         for proxy in proxies.recent:
             assert "Traceback" not in proxy.error_log()[before.get(id(proxy), 0) :]
-
-
-def _streams_of(proxy: Proxy) -> int:
-    with Client(proxy.address) as client:
-        counts: dict[str, int] = json.loads(client.ask(get("/census")).body)
-    return counts["ClientStream"] + counts["UpstreamStream"]
 
 
 class Certificates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import threading
@@ -52,10 +53,14 @@ def records_of(proxy: Proxy, target: str, count: int = 1) -> list[Record]:
 
     def found() -> list[Record]:
         _flush_log(proxy)
-        return [record for line in proxy.access_log() if (record := json.loads(line))["target"] == target]
+        return [record for record in map(_parsed, proxy.access_log()) if record["target"] == target]
 
     proxy.wait_until(lambda: len(found()) >= count, f"{count} access log records of {target}")
     return found()
+
+
+def _parsed(line: str) -> Record:
+    return json.loads(line) if line.endswith("}") else {"target": None}  # the rest is being written
 
 
 def _flush_log(proxy: Proxy) -> None:
@@ -73,6 +78,32 @@ def record_of(proxy: Proxy, target: str) -> Record:
 def tell(event: threading.Event) -> Step:
     """A script's step: let the test know that the script has come this far."""
     return lambda connection: event.set()
+
+
+def census(proxy: Proxy) -> dict[str, int]:
+    """How many objects of the engine's the proxy holds, by type; needs the ``census`` middleware."""
+    with Client(proxy.address) as client:
+        return json.loads(client.ask(get("/census")).body)  # type: ignore[no-any-return]
+
+
+# The one that asks is a client with an exchange, too.
+_NOTHING_BUT_THE_CENSUS = {"ClientStream": 1, "LiveExchange": 1, "UpstreamStream": 0, "UpstreamExchange": 0}
+
+
+@contextlib.contextmanager
+def nothing_left_behind(proxy: Proxy) -> Iterator[None]:
+    """At its end the proxy must have no descriptor, greenlet or stream more than at the start."""
+
+    def is_idle(counts: dict[str, int]) -> bool:
+        return counts.items() >= _NOTHING_BUT_THE_CENSUS.items()
+
+    proxy.wait_until(lambda: is_idle(census(proxy)), "an idle proxy")
+    descriptors, greenlets = proxy.fd_count(), census(proxy)["greenlet"] + 1
+    yield
+    proxy.wait_until(lambda: is_idle(census(proxy)), "an idle proxy")
+    proxy.wait_until(lambda: census(proxy)["greenlet"] <= greenlets, f"return to {greenlets} greenlets")
+    assert census(proxy)["Greenlet"] == 0
+    proxy.wait_until(lambda: proxy.fd_count() <= descriptors, f"return to {descriptors} descriptors")
 
 
 def start_tls(context: ssl.SSLContext) -> Step:
