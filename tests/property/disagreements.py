@@ -46,7 +46,7 @@ _LAST = b"0\r\n\r\n"
 STRICTER = (
     Row(
         BOTH,
-        "bare LF|malformed (request|response) head|invalid chunk size line|invalid trailer field",
+        "bare LF|malformed (request|response) head|invalid (chunk size|trailer|Content-Length|Transfer-Enc)",
         rb"(?<!\r)\n",
         "RFC 9112 2.2 says MAY of a lone LF as a line end; whoever takes it sees another message. llhttp "
         "takes one only before a request line",
@@ -131,14 +131,14 @@ STRICTER = (
     ),
     Row(
         BOTH,
-        "malformed (status line|(request|response) head)|invalid trailer field",
+        "malformed (status line|(request|response) head)|invalid (trailer|Content-Length|Transfer-Enc)",
         rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)",
         "RFC 9110 5.5: control characters are invalid in values, and in logs and terminals worse",
         (b"HTTP/1.1 200 a\x01\r\n\r\n", _GET + b"X: \x01\r\n\r\n", _POST + b"0\r\nX: \x01\r\n\r\n"),
     ),
     Row(
         H11,
-        "malformed (request|response) head|invalid trailer field",
+        "malformed (request|response) head|invalid (trailer|Content-Length|Transfer-Encoding)",
         rb"\n[ \t]",
         "RFC 9112 5.2: a folded line MUST be rejected or replaced; a filter for one line misses it",
         (_GET + b"X: 1\r\n 2\r\n\r\n", _OK + b"X: 1\r\n 2\r\n\r\n", _POST + b"0\r\nX: 1\r\n 2\r\n\r\n"),
