@@ -38,7 +38,8 @@ class LineFormatter(logging.Formatter):
             text = super().format(record)
         except Exception as error:  # arguments that do not fit the message; whose call it was helps more
             place = f"{record.pathname}:{record.lineno}"
-            text = f"{self.formatTime(record)} {record.process} ERROR {type(error).__name__} in the log call at {place}"
+            kind = type(error).__name__
+            text = f"{self.formatTime(record)} {record.process} ERROR {kind} in the log call at {place}"
         return _INDENT.join(line.translate(_CONTROLS) for line in text.split("\n"))
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:

@@ -25,11 +25,11 @@ from typing import Any, cast
 
 from pyrox.config import load_settings, parse_settings
 from pyrox.errors import ProxyError
+from pyrox.http.body import Body, HeaderItems
 from pyrox.http.error_response import error_response, internal_error
 from pyrox.http.forwarding import ClientSide, Network, add_response_fields
 from pyrox.http.head import CONNECTION_FIELDS, HeadLimits, parse_request_head
 from pyrox.http.headers import Headers
-from pyrox.http.body import Body, HeaderItems
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.stack import Factory, build_stack, load_stack
@@ -282,6 +282,7 @@ def _as_sent_upstream(request: Request) -> Request:
     sent.headers = _of_the_message(request.headers)
     sent.trailers, sent.route, sent.upgrade = request.trailers, request.route, request.upgrade
     sent.content_length = len(body)
+    sent.client_address = request.client_address
     sent.state.update(request.state)
     return sent
 

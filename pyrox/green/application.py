@@ -87,13 +87,10 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
 
     def _announce(self, arbiter: Arbiter) -> None:
         where = ", ".join(str(listener) for listener in arbiter.LISTENERS)
-        count = self.cfg.workers
+        workers = f"{self.cfg.workers} worker{'s' * (self.cfg.workers > 1)}"
         upstream = ", ".join(self.settings.routing.upstream_hosts)
-        print(
-            f"pyrox {__version__} listening at {where}, {count} worker{'s' * (count > 1)}, upstream {upstream}",
-            file=sys.stderr,
-            flush=True,
-        )
+        line = f"pyrox {__version__} listening at {where}, {workers}, upstream {upstream}"
+        print(line, file=sys.stderr, flush=True)
 
 
 class PyroxArbiter(Arbiter):  # type: ignore[misc]

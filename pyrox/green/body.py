@@ -1,7 +1,7 @@
 """Body readers: a body that is still arriving, as an iterable of bytes with a known end.
 
 A reader takes what its stream holds, decodes the framing and stops exactly on the boundary, so that
-what follows stays in the stream's buffer. One read is at most ``RECV_SIZE`` bytes, and the next is not
+what follows stays in the stream's buffer. One read is at most ``buffer_size`` bytes, and the next is not
 asked for before the last was sent on: that is all there is to back-pressure.
 """
 
@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pyrox.errors import ClientError, ProxyError
-from pyrox.green.stream import RECV_SIZE, SocketStream
+from pyrox.green.stream import SocketStream
 from pyrox.http.framing import CHUNKED, UNTIL_CLOSE, ChunkedDecoder, ChunkLimits
 from pyrox.http.headers import Field
 
 # Bodies that are longer than this are relayed through a large buffer that is used again (recv_into):
 # a quarter less CPU per byte than fresh 64 KiB objects. The buffers are few, so that many slow clients
 # cannot make memory grow; who finds none free does with small reads.
-RELAY_THRESHOLD = 4 * RECV_SIZE
-_RELAY_SIZE = 4 * RECV_SIZE
+RELAY_THRESHOLD = _RELAY_SIZE = 256 * 1024
 _RELAY_BUFFERS = 8
 _free_buffers: list[memoryview] = []
 _buffers_made = 0
@@ -60,9 +59,7 @@ class BodyReader:
 
     def at_eof(self) -> None:
         """The stream ended before the body did: raises what the stream's side calls a lost peer."""
-        raise self.stream.gone(
-            "closed in the middle of a body", proxy_status="http_response_incomplete"
-        )
+        raise self.stream.gone("closed in the middle of a body", proxy_status="http_response_incomplete")
 
     def _accept(self, data: bytes) -> bytes:
         raise NotImplementedError

@@ -14,6 +14,7 @@ from pyrox.green.deadlines import Deadlines
 from pyrox.green.exchange import LiveExchange
 from pyrox.green.forwarder import Forwarder
 from pyrox.green.pool import UpstreamPool
+from pyrox.green.stream import StreamSettings
 from pyrox.green.tls import upstream_context
 from pyrox.green.upstream import Connector
 from pyrox.http.framing import ChunkLimits
@@ -65,12 +66,18 @@ class Engine:
         self.waiting_for_room: set[Callable[[], object]] = set()  # called when there are fewer
         self.access_log = AccessLog(settings.logging.access_log, settings.logging.access_log_format)
         self.record = self.access_log.write
+        self.client_streams = self._streams(timeouts.client_write)
         self.pool = self._make_pool()
         self.app = self._make_app(upstream_hosts or settings.routing.upstream_hosts)
 
+    def _streams(self, write_timeout: float) -> StreamSettings:
+        size = self.settings.limits.buffer_size
+        return StreamSettings(self.clock, self.clock.ticks(write_timeout), size)
+
     def _make_pool(self) -> UpstreamPool:
         settings = self.settings
-        connector = Connector(self.clock, settings.timeouts, upstream_context(settings.upstream))
+        streams = self._streams(settings.timeouts.upstream_read)
+        connector = Connector(streams, settings.timeouts, upstream_context(settings.upstream))
         idle_timeout = settings.timeouts.upstream_idle
         return UpstreamPool(connector, self.clock, idle_timeout, settings.upstream.idle_connections)
 
@@ -132,4 +139,3 @@ class Engine:
         self.pool.close()
         self.clock.stop()
         self.access_log.close()
-

@@ -12,11 +12,11 @@ from pyrox.green.body import BodyReader, LimitedReader, body_reader
 from pyrox.green.pool import UpstreamPool
 from pyrox.green.upload import Upload
 from pyrox.green.upstream import UpstreamConnection
+from pyrox.http.body import Body
 from pyrox.http.forwarding import add_response_fields, answer_last_hop
 from pyrox.http.framing import ChunkLimits
 from pyrox.http.head import encode_request_head
 from pyrox.http.head_cache import HeadCache
-from pyrox.http.body import Body
 from pyrox.http.message import Request, Response
 from pyrox.router import Router
 from pyrox.upstreams.cluster import Cluster
@@ -144,9 +144,7 @@ class Forwarder:
                 if exchange is not None:
                     exchange.retries += 1
 
-    def _try(
-        self, server: Server, request: Request, exchange: LiveExchange | None, fresh: bool
-    ) -> Response:
+    def _try(self, server: Server, request: Request, exchange: LiveExchange | None, fresh: bool) -> Response:
         method = request._method
         certain = method not in _IDEMPOTENT
         owner = exchange or self._current_exchange()
@@ -305,4 +303,3 @@ def _connection_fields(request: Request) -> bytes:
     if request.accepts_trailers:
         return b"Connection: TE\r\nTE: trailers\r\n"
     return b""
-

@@ -97,10 +97,9 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
 
     def _stream(self, sock: RawSocket) -> ClientStream:
         engine = self._engine
-        write_timeout = engine.settings.timeouts.client_write
         if self._tls is None:
-            return ClientStream(sock, engine.clock, write_timeout)
-        return TlsClientStream.server(sock, engine.clock, write_timeout, self._tls)
+            return ClientStream(sock, engine.client_streams)
+        return TlsClientStream.server(sock, engine.client_streams, self._tls)
 
     def _shakes_hands(self, stream: TlsClientStream, host: str) -> bool:
         try:

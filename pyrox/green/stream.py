@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from greenlet import getcurrent
@@ -19,11 +20,23 @@ from pyrox.errors import ClientGone, ClientTimeout, ProxyError, UpstreamClosed, 
 from pyrox.green.deadlines import NEVER, Deadlines
 from pyrox.http.head import HeadLimits
 
-RECV_SIZE = 65536
 _READ, _WRITE = 1, 2  # libev's event bits
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST
 
 CheckPartial = Callable[[bytes, HeadLimits], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What all streams of one side share.
+
+    * ``write_patience``: ticks that a write may stand still.
+    * ``buffer_size``: bytes that one read takes at most, and so what an exchange holds in memory.
+    """
+
+    clock: Deadlines
+    write_patience: int
+    buffer_size: int
 
 
 class SocketStream:
@@ -43,6 +56,7 @@ class SocketStream:
         "_write_watcher",
         "_writer",
         "buffer",
+        "buffer_size",
         "failure",
         "is_closed",
         "read_deadline",
@@ -54,13 +68,15 @@ class SocketStream:
     gone: type[ProxyError] = ClientGone
     late: type[ProxyError] = ClientTimeout
 
-    def __init__(self, sock: Any, clock: Deadlines, write_timeout: float) -> None:
+    def __init__(self, sock: Any, settings: StreamSettings) -> None:
+        clock = settings.clock
         self.sock = sock
+        self.buffer_size = settings.buffer_size
+        self.write_patience = settings.write_patience
         self.buffer = b""  # received and not yet consumed
         self.is_closed = False
         self.unattended: Callable[[SocketStream], None] | None = None
         self.read_deadline = self.write_deadline = NEVER
-        self.write_patience = clock.ticks(write_timeout)
         self._clock = clock
         self._recv = sock.recv
         self._send = sock.send
@@ -88,7 +104,7 @@ class SocketStream:
         while True:
             self._wait_readable()
             try:
-                return self._recv(RECV_SIZE)  # type: ignore[no-any-return]
+                return self._recv(self.buffer_size)  # type: ignore[no-any-return]
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -242,7 +258,9 @@ class SocketStream:
             self.write_deadline = NEVER
             writer, self._writer = self._writer, None
             if writer is not None:
-                writer.throw(self.late("the peer takes no more bytes", proxy_status="connection_write_timeout"))
+                writer.throw(
+                    self.late("the peer takes no more bytes", proxy_status="connection_write_timeout")
+                )
         if self.read_deadline <= now:
             self.read_deadline = NEVER
             reader, self._reader = self._reader, None

@@ -11,13 +11,12 @@ import _socket
 import os
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any
 
 from pyrox.errors import ClientGone, ConnectError, ProxyError, UpstreamTimeout
-from pyrox.green.deadlines import Deadlines
-from pyrox.green.stream import ClientStream, SocketStream, UpstreamStream
+from pyrox.green.stream import ClientStream, SocketStream, StreamSettings, UpstreamStream
 from pyrox.settings import SslSettings, UpstreamSettings
-
 
 
 class RawSocket(_socket.socket):
@@ -128,10 +127,9 @@ class TlsStream(SocketStream):
 
     def close(self) -> None:
         if not self.is_closed:
-            try:
+            # A peer that is gone or busy gets none: close_notify is a courtesy, not a condition.
+            with suppress(OSError):
                 self._tls.shutdown()
-            except OSError:
-                pass  # the peer is gone or busy: close_notify is a courtesy, not a condition
         super().close()
 
 
@@ -141,11 +139,9 @@ class TlsClientStream(TlsStream, ClientStream):
     __slots__ = ()
 
     @classmethod
-    def server(
-        cls, sock: RawSocket, clock: Deadlines, write_timeout: float, context: ssl.SSLContext
-    ) -> TlsClientStream:
+    def server(cls, sock: RawSocket, settings: StreamSettings, context: ssl.SSLContext) -> TlsClientStream:
         """Wrap an accepted socket; ``handshake`` comes next."""
-        stream = cls(sock, clock, write_timeout)
+        stream = cls(sock, settings)
         stream._begin(context._wrap_socket(sock, True, None))  # type: ignore[attr-defined]
         return stream
 
@@ -160,10 +156,10 @@ class TlsUpstreamStream(TlsStream, UpstreamStream):
 
     @classmethod
     def client(
-        cls, sock: RawSocket, clock: Deadlines, write_timeout: float, context: ssl.SSLContext, name: str
+        cls, sock: RawSocket, settings: StreamSettings, context: ssl.SSLContext, name: str
     ) -> TlsUpstreamStream:
         """Wrap a connected socket; ``handshake`` comes next. ``name`` is verified and sent as SNI."""
-        stream = cls(sock, clock, write_timeout)
+        stream = cls(sock, settings)
         stream._begin(context._wrap_socket(sock, False, name))  # type: ignore[attr-defined]
         return stream
 

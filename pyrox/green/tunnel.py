@@ -16,9 +16,7 @@ class Tunnel:
     bytes to and from the client.
     """
 
-    def __init__(
-        self, client: SocketStream, upstream: SocketStream, clock: Deadlines, patience: int
-    ) -> None:
+    def __init__(self, client: SocketStream, upstream: SocketStream, clock: Deadlines, patience: int) -> None:
         self._client = client
         self._upstream = upstream
         self._clock = clock

@@ -14,8 +14,7 @@ import gevent
 from gevent import socket as gevent_socket
 
 from pyrox.errors import ConnectError, ProxyError, UpstreamClosed, UpstreamTimeout
-from pyrox.green.deadlines import Deadlines
-from pyrox.green.stream import UpstreamStream
+from pyrox.green.stream import StreamSettings, UpstreamStream
 from pyrox.green.tls import RawSocket, TlsUpstreamStream
 from pyrox.http.head import check_partial_response_head
 from pyrox.http.head_cache import HeadCache
@@ -76,9 +75,10 @@ class Connector:
     """Makes connections, plain or TLS, to TCP addresses and unix sockets."""
 
     def __init__(
-        self, clock: Deadlines, timeouts: TimeoutSettings, tls: ssl.SSLContext | None
+        self, streams: StreamSettings, timeouts: TimeoutSettings, tls: ssl.SSLContext | None
     ) -> None:
-        self._clock = clock
+        self._streams = streams
+        self._clock = streams.clock
         self._timeouts = timeouts
         self._tls = tls
 
@@ -143,11 +143,10 @@ class Connector:
                 exchange.connecting = None
 
     def _stream(self, server: Server, sock: RawSocket) -> UpstreamStream:
-        write_timeout = self._timeouts.upstream_read
         if server.scheme != "https":
-            return UpstreamStream(sock, self._clock, write_timeout)
+            return UpstreamStream(sock, self._streams)
         assert self._tls is not None
-        return TlsUpstreamStream.client(sock, self._clock, write_timeout, self._tls, server.host)
+        return TlsUpstreamStream.client(sock, self._streams, self._tls, server.host)
 
     def _await_connected(self, server: Server, stream: UpstreamStream) -> None:
         try:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import hub, monkey
@@ -15,11 +15,13 @@ from gevent.event import Event
 from gunicorn.workers.base import Worker
 
 from pyrox.errors import ConfigError
-from pyrox.green.demo import DemoServer
 from pyrox.green.engine import Engine
 from pyrox.green.server import ProxyServer
 from pyrox.green.tls import server_context
 from pyrox.settings import Settings
+
+if TYPE_CHECKING:
+    from pyrox.green.demo import DemoServer
 
 APP_LOAD_ERROR = 4  # tells gunicorn's arbiter that a restart would not help
 _HEARTBEAT = 1.0
@@ -143,6 +145,8 @@ def _start_demo(settings: Settings) -> tuple[DemoServer | None, tuple[str, ...]]
     hosts = settings.routing.upstream_hosts
     if "demo" not in hosts:
         return None, hosts
+    from pyrox.green.demo import DemoServer  # loads a second HTTP server that only a demo needs
+
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     listener.setblocking(False)
     demo = DemoServer(listener)

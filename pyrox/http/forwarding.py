@@ -49,7 +49,9 @@ class ClientSide:
         self.forwarded = forwarded
         self._trust = trusted_proxies
         self.trusted = bool(trusted_proxies) and is_in_networks(address, trusted_proxies)
-        self._for_field: Field = (b"x-forwarded-for", b"X-Forwarded-For", address.encode())
+        # A unix socket's peer has no address; RFC 7239 6.2 has a word for that.
+        node = b"unknown" if address == "unix" else address.encode()
+        self._for_field: Field = (b"x-forwarded-for", b"X-Forwarded-For", node)
         proto = b"https" if tls else b"http"
         self._proto_field: Field = (b"x-forwarded-proto", b"X-Forwarded-Proto", proto)
 
@@ -96,6 +98,7 @@ class ClientSide:
                 fields.append((b"x-forwarded-host", b"X-Forwarded-Host", host))
         else:
             self._receive_claims(request, request.claims)
+        request.client_address = self.address_of(request.headers) if self.trusted else self.address
         if self.forwarded:
             self._add_forwarded(request)
         if request._method == "OPTIONS" or request._method == "TRACE":
@@ -116,7 +119,9 @@ class ClientSide:
 
     def _add_forwarded(self, request: Request) -> None:
         """RFC 7239: one element for this hop, after those a trusted peer sent."""
-        node = f'"[{self.address}]"' if ":" in self.address else self.address
+        node = self._for_field[2].decode()
+        if ":" in node:
+            node = f'"[{node}]"'
         host = _host(request).decode("latin-1")
         named = f';host="{host}"' if host else ""
         element = f"for={node}{named};proto={'https' if self.tls else 'http'}"
@@ -207,4 +212,5 @@ def _bare_address(entry: str) -> str | None:
         entry = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:
         entry = entry.partition(":")[0]
-    return entry if parse_address(entry) is not None else None
+    # A zone ("%eth0") means nothing to anybody but the sender, and may hold any character.
+    return entry if "%" not in entry and parse_address(entry) is not None else None

@@ -34,7 +34,8 @@ class Request(Message):
     * ``version``: ``"1.1"`` or ``"1.0"``, of the client's side.
     * ``headers``: without the hop-by-hop fields, and with Via and X-Forwarded-* already added.
     * ``upgrade``: the protocol the client offers to switch to, or None; set None to refuse it.
-    * ``client``: whom the request came from; ``client_address`` is the address to judge it by.
+    * ``client``: whom the request came from; ``client_address`` is the IP address to judge it by: the
+      peer's or, behind ``trusted_proxies``, that of the first client that is not one of them.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Request(Message):
         "accepts_trailers",
         "claims",
         "client",
+        "client_address",
         "content_length",
         "exchange",
         "keep_alive",
@@ -64,6 +66,8 @@ class Request(Message):
         self.target = target
         self.client = client
         self._rest()
+        if client is not None:
+            self.client_address = client.address_of(self.headers)
 
     @classmethod
     def from_head(cls, method: str, target: str, version: str, fields: list[Field]) -> Request:
@@ -90,6 +94,7 @@ class Request(Message):
 
     def _rest(self) -> None:
         self._state: dict[str, Any] | None = None
+        self.client_address = ""
         self.route: str | None = None
         self.upgrade: str | None = None
         self.accepts_trailers = False  # the client sent TE: trailers
@@ -155,11 +160,6 @@ class Request(Message):
     def url(self) -> str:
         """The absolute URL the client asked for."""
         return f"{self.scheme}://{self.host}{self.target}"
-
-    @property
-    def client_address(self) -> str:
-        """The client's IP address: the peer's, or, behind ``trusted_proxies``, the first untrusted one."""
-        return self.client.address_of(self.headers) if self.client else ""
 
     def route_to(self, destination: str) -> None:
         """Send this request to ``destination`` whatever the router says.
