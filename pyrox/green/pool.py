@@ -19,6 +19,9 @@ from pyrox.upstreams.server import Server
 if TYPE_CHECKING:
     from pyrox.green.exchange import LiveExchange
 
+# Looking a member up in its Enum takes 0.13 us on CPython 3.11, ten times a global.
+_ACTIVE, _IDLE = State.ACTIVE, State.IDLE
+
 
 class UpstreamPool:
     """Connections to all servers of a worker.
@@ -54,12 +57,12 @@ class UpstreamPool:
         while idle and not fresh:
             connection = idle.pop()
             if not certain or _is_quiet(connection.stream):
-                connection.state = State.ACTIVE
+                connection.state = _ACTIVE
                 return connection
             connection.close()
         connection = self._connector.connect(server, exchange)
         connection.stream.unattended = partial(self._on_unattended, connection)
-        connection.state = State.ACTIVE
+        connection.state = _ACTIVE
         return connection
 
     def checkin(self, connection: UpstreamConnection) -> None:
@@ -73,7 +76,7 @@ class UpstreamPool:
             connection.close()
             return
         connection.exchanges += 1
-        connection.state = State.IDLE
+        connection.state = _IDLE
         stream.read_deadline = self._clock.now + self._idle_patience
         stream.resume()
         idle.append(connection)
@@ -96,7 +99,7 @@ class UpstreamPool:
 
     def _on_unattended(self, connection: UpstreamConnection, stream: SocketStream) -> None:
         """The server closed, spoke, or was idle for too long, while nobody was reading."""
-        if connection.state is not State.IDLE:
+        if connection.state is not _IDLE:
             stream.pause()  # its exchange will read on when it wants more
             return
         self._idle[connection.server.url].remove(connection)
