@@ -73,7 +73,7 @@ class UpstreamPool:
         stream = connection.stream
         idle = self._idle.setdefault(connection.server.url, [])
         if stream.buffer or stream.failure or self.is_closed or len(idle) >= self._idle_connections:
-            connection.close()
+            self.discard(connection)
             return
         connection.exchanges += 1
         connection.state = _IDLE
@@ -84,6 +84,7 @@ class UpstreamPool:
     def discard(self, connection: UpstreamConnection) -> None:
         """Close a connection that cannot be used again."""
         connection.close()
+        self._forget_if_empty(connection.server)
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed when they come back."""
@@ -103,7 +104,12 @@ class UpstreamPool:
             stream.pause()  # its exchange will read on when it wants more
             return
         self._idle[connection.server.url].remove(connection)
-        connection.close()
+        self.discard(connection)
+
+    def _forget_if_empty(self, server: Server) -> None:
+        # Middleware may route to ever new servers.
+        if not self._idle.get(server.url, True):
+            del self._idle[server.url]
 
 
 def _is_quiet(stream: SocketStream) -> bool:
