@@ -183,3 +183,12 @@ def test_curl_shows_the_exchange_with_nginx(nginx: str) -> None:
 
 def _to(upstream: Origin | str) -> dict[str, dict[str, str]]:
     return {"routing": {"upstream_hosts": upstream if isinstance(upstream, str) else upstream.url}}
+
+
+def test_slow_event_loop_is_warned_of() -> None:
+    with Origin(serve(OK)) as origin:
+        settings = {"routing": {"upstream_hosts": origin.url}}
+        with running_proxy(settings, env={"GEVENT_BACKEND": "poll"}) as proxy:
+            proxy.wait_for_log("unset GEVENT_LOOP and GEVENT_BACKEND")
+            with Client(proxy.address) as client:
+                assert client.ask(get()).status == 200
