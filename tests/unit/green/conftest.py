@@ -1,0 +1,18 @@
+"""What every test of the green layer needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from tests.unit.green.rig import Rig
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    with gevent.Timeout(10, AssertionError("the test waits for something that does not come")):
+        yield rig
+        rig.close()
