@@ -23,7 +23,7 @@ class LiveExchange(Exchange):
     __slots__ = ("attempts", "cancelled", "connecting", "request_reader", "stream")
 
     def __init__(self, stream: SocketStream, peer_address: str, started: float) -> None:
-        super().__init__(peer_address, started)
+        Exchange.__init__(self, peer_address, started)  # super() takes 0.1 us
         self.stream = stream  # the client's side
         self.request_reader: BodyReader | None = None  # the request's body, while it arrives
         self.attempts: list[UpstreamExchange] = []

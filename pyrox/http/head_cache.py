@@ -7,8 +7,13 @@ cache costs a microsecond more, so blocks that hardly repeat because they are lo
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from pyrox.http.head import HeadLimits, parse_request_head, parse_request_line, parse_response_head
 from pyrox.http.message import Request, Response
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 _MAX_HEADS = 256  # of each kind; the cache starts anew when they are more
 _MAX_SIZE = 2048  # bytes of a head
@@ -22,33 +27,44 @@ class HeadCache:
 
     def __init__(self, limits: HeadLimits) -> None:
         self.limits = limits
+        self._max_size = min(_MAX_SIZE, limits.head_size)
+        self._lines: dict[bytes, tuple[str, str, str]] = {}  # method, target and version
         self._requests: dict[tuple[str, bytes], Request] = {}
         self._responses: dict[bytes, Response] = {}
 
     def request(self, raw: bytes) -> Request:
-        """Do as ``parse_request_head``: the request line is parsed each time, the fields may be known."""
-        method, target, version, end = parse_request_line(raw, self.limits)
-        if target[:1] != b"/" or method not in _PLAIN_METHODS or len(raw) > _MAX_SIZE:
+        """Do as ``parse_request_head``; request line and fields are known, or not, independently."""
+        if len(raw) > self._max_size:
             return parse_request_head(raw, self.limits)
-        key = version, raw[end:]
+        end = raw.find(b"\r\n") + 2
+        line = self._lines.get(raw[:end])
+        if line is None:
+            method, target, version, _ = parse_request_line(raw, self.limits)
+            if target[:1] != b"/" or method not in _PLAIN_METHODS:
+                return parse_request_head(raw, self.limits)
+            line = method.decode(), target.decode(), version
+            _keep(self._lines, raw[:end], line)
+        key = line[2], raw[end:]
         known = self._requests.get(key)
-        if known is not None:
-            return known._again(method.decode(), target.decode())
-        request = parse_request_head(raw, self.limits)
-        if len(self._requests) >= _MAX_HEADS:
-            self._requests.clear()
-        self._requests[key] = request._again("GET", "/")
-        return request
+        if known is None:
+            request = parse_request_head(raw, self.limits)
+            _keep(self._requests, key, request._again("GET", "/"))
+            return request
+        return known._again(line[0], line[1])
 
     def response(self, raw: bytes, method: str) -> Response:
         """Do as ``parse_response_head``."""
-        if method == "HEAD" or len(raw) > _MAX_SIZE:
+        if method == "HEAD" or len(raw) > self._max_size:
             return parse_response_head(raw, method, self.limits)
         known = self._responses.get(raw)
         if known is not None:
             return known._again()
         response = parse_response_head(raw, method, self.limits)
-        if len(self._responses) >= _MAX_HEADS:
-            self._responses.clear()
-        self._responses[raw] = response._again()
+        _keep(self._responses, raw, response._again())
         return response
+
+
+def _keep(kept: dict[Key, Value], key: Key, value: Value) -> None:
+    if len(kept) >= _MAX_HEADS:
+        kept.clear()
+    kept[key] = value

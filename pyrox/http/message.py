@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pyrox.exchange import Exchange
     from pyrox.http.forwarding import ClientSide
 
+_new = object.__new__  # what the copies of cached heads are made with: no constructor, no checks
+
 # RFC 9112 3.2.1 without the fragment mark, which never belongs on the wire.
 _is_origin_form = re.compile(r"/[!\"$-~]*").fullmatch
 
@@ -84,7 +86,16 @@ class Request(Message):
 
     def _again(self, method: str, target: str) -> Request:
         """Return a new request with this one's head but for the request line, unchecked."""
-        request = Request.from_head(method, target, self.version, self.headers.fields.copy())
+        request = _new(Request)
+        request._method = method
+        request._target = target
+        request.version = self.version
+        headers = request.headers = _new(Headers)
+        headers.fields = self.headers.fields.copy()
+        request.trailers = request._filters = request._state = None
+        request.client = request.route = request.exchange = None
+        request.client_address = ""
+        request._body = b""
         request.upgrade = self.upgrade
         request.accepts_trailers = self.accepts_trailers
         request.keep_alive = self.keep_alive
@@ -223,8 +234,15 @@ class Response(Message):
 
     def _again(self) -> Response:
         """Return a new response with this one's head."""
-        fields = self.headers.fields.copy()
-        response = Response.from_head(self._status, self._reason, self.version, fields)
+        response = _new(Response)
+        response._status = self._status
+        response._reason = self._reason
+        response.version = self.version
+        headers = response.headers = _new(Headers)
+        headers.fields = self.headers.fields.copy()
+        response.trailers = response._filters = response._callbacks = response.made_by = None
+        response._body = b""
+        response._closed = False
         response.content_length = self.content_length
         response.body_length = self.body_length
         response.keep_alive = self.keep_alive
@@ -298,6 +316,8 @@ class Response(Message):
         if self._closed:
             return []
         self._closed = True
+        if self._callbacks is None and isinstance(self._body, bytes):
+            return []
         callbacks = self._callbacks or []
         close_body = getattr(self._body, "close", None)
         if close_body is not None:

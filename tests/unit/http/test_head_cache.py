@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pyrox.errors import ClientError
-from pyrox.http.head import HeadLimits, parse_request_head, parse_response_head
-from pyrox.http.head_cache import HeadCache
 from pyrox.http.body import Message
+from pyrox.http.head import HeadLimits, parse_request_head, parse_request_line, parse_response_head
+from pyrox.http.head_cache import _PLAIN_METHODS, HeadCache
 from pyrox.http.message import Request, Response
 
 REQUESTS = [
@@ -119,3 +119,26 @@ def test_long_heads_are_not_kept() -> None:
     cache = HeadCache(HeadLimits())
     cache.request(b"GET / HTTP/1.1\r\nHost: a\r\nX-N: %b\r\n\r\n" % (b"x" * 4000))
     assert not cache._requests
+
+
+def test_line_and_fields_that_are_known_apart_still_make_too_large_a_head() -> None:
+    cache = HeadCache(HeadLimits(head_size=100))
+    long_line, short_line = b"GET /%b HTTP/1.1\r\n" % (b"x" * 50), b"GET / HTTP/1.1\r\n"
+    short, long = b"Host: a\r\n\r\n", b"Host: a\r\nX-A: %b\r\n\r\n" % (b"x" * 50)
+    cache.request(long_line + short)
+    cache.request(short_line + long)
+    with pytest.raises(ClientError) as refused:
+        cache.request(long_line + long)
+    assert refused.value.status == 431
+
+
+@pytest.mark.parametrize("method", sorted(_PLAIN_METHODS))
+def test_llhttp_accepts_every_line_that_is_taken_without_asking_it(method: bytes) -> None:
+    """With known fields the request line is judged by the pattern alone: it must not be the laxer one."""
+    for code in range(256):
+        raw = b"%b /%c?%c HTTP/1.1\r\nHost: a\r\n\r\n" % (method, code, code)
+        try:
+            parse_request_line(raw, HeadLimits())
+        except ClientError:
+            continue
+        parse_request_head(raw, HeadLimits())
