@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from pyrox.errors import ProxyError
-from pyrox.http.headers import Headers
+from pyrox.http.headers import Field, Headers
 
 Body = bytes | Iterable[bytes]
 HeaderItems = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -26,7 +26,7 @@ class BodyFilterLike(Protocol):
 class Message:
     """What requests and responses share: a version, headers, a body and filters on it."""
 
-    __slots__ = ("_body", "_filters", "headers", "trailers", "version")
+    __slots__ = ("_body", "_filters", "_known", "headers", "trailers", "version")
 
     def __init__(self, body: Body | str, headers: HeaderItems) -> None:
         self.version = "1.1"
@@ -34,6 +34,7 @@ class Message:
         self.trailers: Headers | None = None
         self._body: Body = _as_body(body)
         self._filters: list[BodyFilterLike] | None = None
+        self._known: tuple[list[Field], bytes] | None = None  # fields it came with, and their encoding
 
     @property
     def body(self) -> Body:

@@ -22,6 +22,7 @@ from httptools import (
 )
 
 from pyrox.errors import ClientError, UpstreamError
+from pyrox.http.body import Message
 from pyrox.http.framing import request_body_length, response_body_length
 from pyrox.http.headers import Field, Headers
 from pyrox.http.message import Request, Response
@@ -36,33 +37,13 @@ _length_line = re.compile(rb"\r\n(?i:content-length):[ \t]*+([0-9]++)[ \t]*+(?=\
 
 # Fields that speak of this connection only; whatever a middleware sets here, the engine decides.
 CONNECTION_FIELDS = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"content-length",
-        b"upgrade",
-    )
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    b"transfer-encoding content-length upgrade".split()
 )
 # Claims about the client that only a trusted peer may make; judged in forwarding.py.
 CLAIM_FIELDS = frozenset(
-    (
-        b"forwarded",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-prefix",
-        b"x-forwarded-proto",
-        b"x-forwarded-scheme",
-        b"x-forwarded-server",
-        b"x-forwarded-ssl",
-        b"x-real-ip",
-    )
+    b"forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix "
+    b"x-forwarded-proto x-forwarded-scheme x-forwarded-server x-forwarded-ssl x-real-ip".split()
 )
 # A client that could name these in Connection could strip them before the upstream decides on them.
 PROTECTED_FIELDS = CLAIM_FIELDS | {b"authorization", b"cookie", b"host", b"max-forwards", b"via"}
@@ -286,9 +267,7 @@ def encode_request_head(request: Request, framing: bytes) -> bytes:
     HTTP/1.1 (RFC 9110 6.2: a sender states its own version).
     """
     parts = [f"{request._method} {request._target} HTTP/1.1\r\n".encode("latin-1")]
-    for lower, name, value in request.headers.fields:
-        if lower not in CONNECTION_FIELDS:
-            parts += (name, b": ", value, b"\r\n")
+    _encode_fields(parts, request)
     parts += (framing, b"\r\n")
     return b"".join(parts)
 
@@ -382,8 +361,25 @@ def _declared_length(value: bytes) -> int | None:
 def encode_response_head(response: Response, framing: bytes) -> bytes:
     """Return the head to send to the client: status line, the response's fields, ``framing``."""
     parts = [f"HTTP/1.1 {response.status} {response._reason}\r\n".encode("latin-1")]
-    for lower, name, value in response.headers.fields:
-        if lower not in CONNECTION_FIELDS:
-            parts += (name, b": ", value, b"\r\n")
+    _encode_fields(parts, response)
     parts += (framing, b"\r\n")
     return b"".join(parts)
+
+
+def _encode_fields(parts: list[bytes], message: Message) -> None:
+    fields = message.headers.fields
+    known = message._known
+    # Middleware mostly add fields: what the message came with is still there, and encoded already.
+    if known is not None and fields[: len(known[0])] == known[0]:
+        parts.append(known[1])
+        fields = fields[len(known[0]) :]
+    for lower, name, value in fields:
+        if lower not in CONNECTION_FIELDS:
+            parts += (name, b": ", value, b"\r\n")
+
+
+def remember_encoded(message: Message) -> None:
+    """Keep the encoded form of the fields that ``message`` has now, for its copies."""
+    parts: list[bytes] = []
+    _encode_fields(parts, message)
+    message._known = message.headers.fields, b"".join(parts)

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from pyrox.http.head import HeadLimits, parse_request_head, parse_request_line, parse_response_head
+from pyrox.http.head import (
+    HeadLimits,
+    parse_request_head,
+    parse_request_line,
+    parse_response_head,
+    remember_encoded,
+)
 from pyrox.http.message import Request, Response
 
 Key = TypeVar("Key")
@@ -48,7 +54,9 @@ class HeadCache:
         known = self._requests.get(key)
         if known is None:
             request = parse_request_head(raw, self.limits)
-            _keep(self._requests, key, request._again("GET", "/"))
+            template = request._again("GET", "/")
+            remember_encoded(template)
+            _keep(self._requests, key, template)
             return request
         return known._again(line[0], line[1])
 
@@ -60,7 +68,9 @@ class HeadCache:
         if known is not None:
             return known._again()
         response = parse_response_head(raw, method, self.limits)
-        _keep(self._responses, raw, response._again())
+        template = response._again()
+        remember_encoded(template)
+        _keep(self._responses, raw, template)
         return response
 
 

@@ -79,7 +79,7 @@ class Request(Message):
         request._target = target
         request.version = version
         request.headers = Headers.from_fields(fields)
-        request.trailers = request._filters = request.client = None
+        request.trailers = request._filters = request._known = request.client = None
         request._body = b""
         request._rest()
         return request
@@ -96,6 +96,7 @@ class Request(Message):
         request.client = request.route = request.exchange = None
         request.client_address = ""
         request._body = b""
+        request._known = self._known
         request.upgrade = self.upgrade
         request.accepts_trailers = self.accepts_trailers
         request.keep_alive = self.keep_alive
@@ -227,7 +228,7 @@ class Response(Message):
         response._reason = reason
         response.version = version
         response.headers = Headers.from_fields(fields)
-        response.trailers = response._filters = None
+        response.trailers = response._filters = response._known = None
         response._body = b""
         response._rest()
         return response
@@ -243,6 +244,7 @@ class Response(Message):
         response.trailers = response._filters = response._callbacks = response.made_by = None
         response._body = b""
         response._closed = False
+        response._known = self._known
         response.content_length = self.content_length
         response.body_length = self.body_length
         response.keep_alive = self.keep_alive

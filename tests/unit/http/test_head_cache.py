@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from pyrox.errors import ClientError
 from pyrox.http.body import Message
-from pyrox.http.head import HeadLimits, parse_request_head, parse_request_line, parse_response_head
+from pyrox.http.head import (
+    HeadLimits,
+    encode_request_head,
+    encode_response_head,
+    parse_request_head,
+    parse_request_line,
+    parse_response_head,
+)
 from pyrox.http.head_cache import _PLAIN_METHODS, HeadCache
+from pyrox.http.headers import Headers
 from pyrox.http.message import Request, Response
 
 REQUESTS = [
@@ -32,7 +42,7 @@ RESPONSES = [
 
 def state_of(message: Message) -> dict[str, object]:
     slots = {name for kind in type(message).__mro__ for name in getattr(kind, "__slots__", ())}
-    return {name: getattr(message, name) for name in slots}
+    return {name: getattr(message, name) for name in slots - {"_known"}}
 
 
 @pytest.mark.parametrize("raw", REQUESTS)
@@ -142,3 +152,31 @@ def test_llhttp_accepts_every_line_that_is_taken_without_asking_it(method: bytes
         except ClientError:
             continue
         parse_request_head(raw, HeadLimits())
+
+
+def test_what_is_sent_on_is_the_same_whether_the_head_is_known_or_not() -> None:
+    def edits() -> list[Callable[[Headers], object]]:
+        return [
+            lambda headers: None,
+            lambda headers: headers.add("X-New", "1"),
+            lambda headers: headers.__setitem__("Host", "b"),
+            lambda headers: headers.discard("Set-Cookie"),
+            lambda headers: headers.clear(),
+            lambda headers: headers.fields.reverse(),
+            lambda headers: headers.fields.insert(0, (b"x-first", b"X-First", b"1")),
+        ]
+
+    cache = HeadCache(HeadLimits())
+    for edit in edits():
+        for raw in REQUESTS:
+            cache.request(raw)
+            known, new = cache.request(raw), parse_request_head(raw, cache.limits)
+            edit(known.headers)
+            edit(new.headers)
+            assert encode_request_head(known, b"") == encode_request_head(new, b"")
+        for raw in RESPONSES:
+            cache.response(raw, "GET")
+            answer, fresh = cache.response(raw, "GET"), parse_response_head(raw, "GET", cache.limits)
+            edit(answer.headers)
+            edit(fresh.headers)
+            assert encode_response_head(answer, b"") == encode_response_head(fresh, b"")
