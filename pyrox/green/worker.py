@@ -71,6 +71,8 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         burst = _BURST_ALONE if self.cfg.workers == 1 else _BURST_SHARED
         servers = [ProxyServer(_gevent_socket(s), engine, tls, burst) for s in self.sockets]
         engine.start()
+        wakeups = engine.clock.hub.loop.io(self.PIPE[0], 1)
+        wakeups.start(self._read_wakeups)
         _warn_of_slow_loop()
         for server in servers:
             server.start()
@@ -78,8 +80,13 @@ class ProxyWorker(Worker):  # type: ignore[misc]
             self._beat(_HEARTBEAT)
         self._drain(servers)
         engine.close()
+        wakeups.close()
         if self._demo is not None:
             self._demo.stop()
+
+    def _read_wakeups(self) -> None:
+        """Each signal writes a byte: Python's handlers run only when the loop lets Python run."""
+        os.read(self.PIPE[0], 4096)
 
     def _beat(self, timeout: float) -> None:
         self.notify()
