@@ -106,6 +106,10 @@ class LengthReader(BodyReader):
             return
         try:
             while self._left:
+                # While ``destination`` took nothing, a look at who is still there may have received some.
+                if early := self.read_buffered():
+                    destination.send(early)
+                    continue
                 size = self.stream.receive_into(buffer[: self._left], self.patience)
                 if not size:
                     self.at_eof()

@@ -311,10 +311,10 @@ class SocketStream:
         self.close()
 
     def abort(self) -> None:
-        """Close with RST: the peer must not take what it has for the whole."""
+        """Close with RST, and nothing before it: the peer must not take what it has for the whole."""
         if not self.is_closed:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self.close()
+            SocketStream.close(self)  # TLS would say first that all is well
 
     def close(self) -> None:
         """Stop the watchers, then close the socket; a second call does nothing."""

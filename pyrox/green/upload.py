@@ -54,8 +54,6 @@ class Upload:
         if not self._chunked:
             reader = request._body
             if isinstance(reader, LengthReader) and reader.left > RELAY_THRESHOLD:
-                if early := reader.read_buffered():
-                    send(early)
                 reader.relay(self._destination)
             for piece in request.stream():
                 send(piece)

@@ -7,17 +7,18 @@ import shutil
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.integration.conftest import PLUGINS, Certificates
 from tests.integration.kit import CHUNKED_HEAD, get, pattern, post, record_of, response, start_tls, tell, tls_client, via
 from tests.support.config import Config
-from tests.support.origin import OK, Origin, Script, expect_bytes, expect_close, expect_request, half_close, hang
-from tests.support.origin import send, serve, wait
+from tests.support.origin import OK, Origin, OriginConnection, Script, close, expect_bytes, expect_close, expect_head
+from tests.support.origin import expect_request, half_close, hang, send, serve, wait
 from tests.support.proxy import Proxy, running_proxy
-from tests.support.wire import Client
+from tests.support.wire import Client, PeerClosed
 
 MIB = 1 << 20
 ROUTED: Config = {
@@ -163,6 +164,46 @@ def test_upstream_that_half_closes_a_tunnel_over_tls_loses_nothing_of_the_client
         assert client.read_response_head().status == 101
         client.send_pieces(pattern(size))  # the half-close comes in the middle of it
         assert origin.wait_for_end().ended == "script"
+
+
+def test_upload_over_tls_to_an_upstream_that_reads_in_fits_and_starts_keeps_its_order(
+    client: Client, target: str
+) -> None:
+    """What arrives while the upstream takes nothing must not be overtaken by what arrives later."""
+    size, stopped = 12 * MIB, threading.Event()
+    script = [expect_head(), tell(stopped), slowly(size), send(OK)]
+    with Origin(script, keep=False) as origin:
+        client.send(get(target, via(origin), f"Content-Length: {size}", method="POST"))
+        stopped.wait(10)
+        client.send_pieces(pattern(size, 1 << 14))
+        assert client.read_final_response().status == 200
+        assert origin.wait_for_end().ended == "script"
+
+
+def slowly(size: int) -> Callable[[OriginConnection], None]:
+    """Read ``size`` bytes of the pattern, with pauses in which every buffer on the way fills."""
+
+    def step(connection: OriginConnection) -> None:
+        for number, piece in enumerate(pattern(size, 1 << 14)):
+            if number % 128 == 0:
+                time.sleep(0.1)  # a slow upstream is what this is about
+            assert connection.read_exactly(len(piece)) == piece
+
+    return step
+
+
+def test_body_that_is_cut_off_does_not_look_complete_over_tls(
+    listener: Proxy, certificates: Certificates, target: str
+) -> None:
+    """To an HTTP/1.0 client the close is the end of the body, and close_notify says that it is a good one."""
+    script = [expect_request(), send(CHUNKED_HEAD, b"5\r\nhello\r\n"), close()]
+    with Origin(script) as origin, tls_client(listener.address, certificates.client()) as client:
+        assert isinstance(client.socket, ssl.SSLSocket)
+        client.socket.suppress_ragged_eofs = False
+        client.send(get(target, via(origin), version="1.0"))
+        with pytest.raises((ssl.SSLEOFError, PeerClosed)) as cut:
+            client.read_exactly(100_000)
+        assert isinstance(cut.value, ssl.SSLEOFError) or cut.value.reset
 
 
 # --- the upstream's side
