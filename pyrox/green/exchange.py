@@ -41,7 +41,6 @@ class LiveExchange(Exchange):
     def connected_to(self, attempt: UpstreamExchange) -> None:
         """A connection for this exchange was found; raises when the exchange was cancelled."""
         self.connect_done = monotonic()
-        self.server = attempt.connection.server.url
         self.attempts.append(attempt)
         if self.cancelled is not None:
             raise self.cancelled
@@ -73,8 +72,15 @@ class LiveExchange(Exchange):
         self.bytes_sent += len(data)
 
     def send_head(self, head: bytes, body: bytes = b"") -> None:
-        """Send ``head``, and a body that is here already in the same packet."""
-        self.stream.send(head + body if body else head)
+        """Send ``head``, and a body that is here already in the same packet.
+
+        The connection is aborted when that fails: a part of it may be out, and there is never a second head.
+        """
+        try:
+            self.stream.send(head + body if body else head)
+        except BaseException:
+            self.stream.abort()
+            raise
         self.head_bytes_sent += len(head)
         self.bytes_sent += len(head) + len(body)
 

@@ -148,6 +148,8 @@ class Forwarder:
         method = request._method
         certain = method not in _IDEMPOTENT
         owner = exchange or self._current_exchange()
+        if exchange is not None:
+            exchange.server = server.url  # also when no connection to it can be had
         connection = self._pool.checkout(server, fresh=fresh, certain=certain, exchange=owner)
         attempt = UpstreamExchange(connection, self._pool, request)
         try:
@@ -184,7 +186,9 @@ class Forwarder:
                 "the request's body has been sent already; request.read_body() before the first"
                 " self.app(request) keeps it for the second"
             )
-        length = body.length if isinstance(body, BodyReader) and request._filters is None else None
+        length = None
+        if isinstance(body, BodyReader) and request._filters is None:
+            length = body.length_to_come
         framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
         stream.send(encode_request_head(request, framing + _connection_fields(request)))
         attempt.upload = Upload(request, reader, stream, chunked=length is None)

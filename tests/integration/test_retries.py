@@ -195,3 +195,12 @@ def test_clean_end_before_the_length_is_reached_shows_to_the_client(client: Clie
         assert not client.read_response().is_complete
         with pytest.raises(PeerClosed):
             client.read_response()
+
+
+def test_server_that_refuses_is_named_in_the_access_log(target: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    config = {"routing": {"upstream_hosts": url}, "logging": {"access_log_format": "json"}}
+    with running_proxy(config) as proxy, Client(proxy.address) as client:
+        assert client.ask(get(target)).status == 502
+        assert record_of(proxy, target)["upstream"] == url
