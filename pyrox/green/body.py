@@ -27,6 +27,7 @@ class BodyReader:
     """One body on one stream; iterate over it once.
 
     * ``length``: bytes in the body, or None when only its end will tell.
+    * ``length_to_come``: the length to announce; None when a middleware took some of the body already.
     * ``is_complete``: the last byte of the body, and of its framing, was read.
     * ``wire_bytes``: bytes taken from the stream so far, framing included.
     * ``trailers``: the trailer fields, once complete.
@@ -41,6 +42,10 @@ class BodyReader:
         self.is_complete = False
         self.wire_bytes = 0
         self.trailers: list[Field] = []
+
+    @property
+    def length_to_come(self) -> int | None:
+        return None if self.wire_bytes else self.length
 
     def read(self) -> bytes:
         """Return the next bytes of the body, waiting for them; ``b""`` when it is complete."""

@@ -198,8 +198,10 @@ class ClientConnection:
             log.warning("%r: %s; aborted", request, error.detail)
             return False
         except Exception as error:
+            log_failure(f"{request!r}: the response failed on its way", error)
+            if not self.stream.is_closed:
+                return self._send(exchange, self._refuse(exchange, internal_error(error)))
             exchange.error = ProxyError.proxy_status
-            log_failure(f"{request!r}: the response body failed", error)
             return False
         reader = exchange.request_reader
         unread = reader is not None and not reader.is_complete

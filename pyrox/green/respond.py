@@ -16,9 +16,9 @@ _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 def send_response(exchange: LiveExchange, response: Response, keep_alive: bool) -> bool:
     """Send ``response`` whole; returns whether the connection can carry another one after it.
 
-    Raises ``ClientGone`` when the client leaves, and whatever the body raises. When that is in the middle
-    of a body the connection has been aborted, so that what arrived cannot pass for the whole; when it is
-    before the head was sent the stream is still open, for another answer.
+    Raises ``ClientGone`` when the client leaves, and whatever the body raises. Once sending began the
+    connection has been aborted, so that what arrived cannot pass for the whole; when it is before that
+    the stream is still open, for another answer.
     """
     request = exchange.request
     is_old = request is not None and request.version == "1.0"
@@ -35,8 +35,8 @@ def send_response(exchange: LiveExchange, response: Response, keep_alive: bool) 
         return keep_alive
     reader = body if isinstance(body, BodyReader) and response._filters is None else None
     # What is there already is decoded before the head goes out, and travels in one send with it.
+    length = reader.length_to_come if reader is not None else None
     piece = reader.read_buffered() if reader is not None else b""
-    length = reader.length if reader is not None else None
     # RFC 9112 6.1: never chunked to an HTTP/1.0 client; only the close can end such a body.
     keep_alive = keep_alive and (length is not None or not is_old)
     framing = _connection_field(is_old, keep_alive)
@@ -59,8 +59,10 @@ def send_response(exchange: LiveExchange, response: Response, keep_alive: bool) 
 
 def _is_bodiless(exchange: LiveExchange, response: Response) -> bool:
     """RFC 9112 6.3, rule 1: whatever the fields say, these end with their head."""
-    method = exchange.request._method if exchange.request is not None else ""
-    return method == "HEAD" or response.status == 204 or response.status == 304
+    # The client's own line decides: a middleware may have changed the method for the upstream.
+    if exchange.raw_request_line.startswith(b"HEAD "):
+        return True
+    return response.status == 204 or response.status == 304
 
 
 def _declared_framing(response: Response) -> bytes:
@@ -109,7 +111,7 @@ def _send_reader(
         if body.is_complete:
             return
         data = b""
-        if isinstance(body, LengthReader) and body.left > RELAY_THRESHOLD:
+        if not chunked and isinstance(body, LengthReader) and body.left > RELAY_THRESHOLD:
             left = body.left
             try:
                 body.relay(exchange.stream)
