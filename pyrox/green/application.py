@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import signal
 import sys
@@ -61,7 +62,7 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": max(1, round(core.graceful_timeout)),
             "backlog": core.backlog,
             "reload": core.reload,
-            "reload_extra_files": [self.settings.source] if os.path.exists(self.settings.source) else [],
+            "reload_extra_files": self._reload_extra_files(),
             "proc_name": "pyrox",
             "logger_class": ArbiterLog,
             "loglevel": self.settings.logging.verbosity.lower(),
@@ -71,6 +72,11 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
         for name, value in values.items():
             self.cfg.set(name, value)
         self.cfg.pyrox_logging = self.settings.logging
+
+    def _reload_extra_files(self) -> list[str]:
+        """What to watch besides imported modules: a file that cannot be imported is in none of them."""
+        plugins = [f"{glob.escape(path)}/**/*.py" for path in self.settings.core.plugin_paths]
+        return [path for path in (self.settings.source,) if os.path.exists(path)] + plugins
 
     def load(self) -> Settings:
         """Return what gunicorn calls the application."""

@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import gevent
 from gevent import hub, monkey
@@ -47,8 +48,8 @@ class ProxyWorker(Worker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         """Build the engine from the settings that the application holds."""
-        settings: Settings = self.app.settings_for_worker()
         try:
+            settings: Settings = self.app.settings_for_worker()
             self._demo, hosts = _start_demo(settings)
             self.engine = Engine(settings, hosts)
         except ConfigError as error:
@@ -56,13 +57,20 @@ class ProxyWorker(Worker):  # type: ignore[misc]
             if self.reloader is None:
                 sys.exit(APP_LOAD_ERROR)
             self._await_reload()
+        except Exception:  # a middleware's constructor may fail in any way
+            if self.reloader is None:
+                raise
+            traceback.print_exc()
+            self._await_reload()
 
-    def _await_reload(self) -> None:
+    def _await_reload(self) -> NoReturn:
         """In development, a mistake waits here for its correction instead of ending everything."""
+        log.error("not reloaded; clients wait until this is corrected")
         self.reloader.start()
-        while True:
+        while self.alive:
             self.notify()
-            gevent.sleep(_HEARTBEAT)
+            self._wake.wait(_HEARTBEAT)
+        sys.exit(0)
 
     def run(self) -> None:
         """Serve until told to stop, then drain; the worker's main greenlet."""
