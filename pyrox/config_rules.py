@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from pyrox.config_report import did_you_mean
@@ -18,6 +19,8 @@ _NO_FILTERS = (
 
 def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield every rule that ``settings`` breaks."""
+    if missing := [path for path in settings.core.plugin_paths if not os.path.isdir(path)]:
+        yield "core", "plugin_paths", "; ".join(f"{path!r} is not a directory" for path in missing)
     if settings.core.enable_profiling:
         yield "core", "enable_profiling", "profiling is not implemented in this release; set it to no"
     yield from _tls_problems(settings.ssl)

@@ -44,8 +44,7 @@ def checks(directory: str) -> dict[str, Callable[..., object]]:
         return "-" if check_text(value) == "-" else check_path(value)
 
     def check_directories(value: Raw) -> tuple[str, ...]:
-        paths = [os.path.normpath(os.path.join(directory, item)) for item in _items(value)]
-        return _each(_existing_directory, paths)
+        return tuple(os.path.normpath(os.path.join(directory, item)) for item in _items(value))
 
     return {
         "boolean": check_boolean,
@@ -246,12 +245,6 @@ def _network(text: str) -> Network:
     except ValueError:
         raise ValueError(f"{text!r} is not a network such as 10.0.0.0/8 or 2001:db8::/32") from None
     raise ValueError(f"{text!r} has bits set after its prefix; did you mean {meant}?")
-
-
-def _existing_directory(path: str) -> str:
-    if not os.path.isdir(path):
-        raise ValueError(f"{path!r} is not a directory")
-    return path
 
 
 def _each(parse: Callable[[str], T], items: list[str]) -> tuple[T, ...]:

@@ -42,13 +42,7 @@ def check_middleware(settings: Settings) -> None:
     """
     from pyrox.middleware.stack import check_stack
 
-    try:
-        check_stack(settings.middleware, settings.source)
-    except ConfigError:
-        raise
-    except Exception as error:  # a constructor may fail in any way
-        traceback.print_exception(error)
-        raise ConfigError([f"{settings.source}: [middleware]: {type(error).__name__}: {error}"]) from error
+    check_stack(settings.middleware, settings.source)
 
 
 def check_middleware_in_child(settings: Settings) -> None:

@@ -166,7 +166,8 @@ def load_stack(settings: MiddlewareSettings, source: str) -> list[tuple[str, Fac
 def check_stack(settings: MiddlewareSettings, source: str) -> None:
     """Construct every middleware of ``stack`` once and throw it away, as ``pyrox --check`` does.
 
-    Raises ``ConfigError`` with every problem found, those that constructors find included.
+    Raises ``ConfigError`` with every problem found, those that constructors find included. What only its
+    author can understand is also shown with its traceback, on standard error.
     """
     layers, report = _resolve(settings, source)
     for layer in layers:
@@ -174,6 +175,9 @@ def check_stack(settings: MiddlewareSettings, source: str) -> None:
             layer(_no_upstream)
         except ConfigError as error:
             report.problems += error.problems
+        except Exception as error:  # a constructor may fail in any way
+            traceback.print_exception(error)
+            report.add(_SECTION, "", _failure(error), layer.name)
     report.raise_if_any()
 
 

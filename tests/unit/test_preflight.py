@@ -55,6 +55,19 @@ def test_plugin_paths_come_last_and_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert sys.path == [*before, str(tmp_path)]
 
 
+def test_missing_plugin_path_does_not_hide_what_is_in_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "found_beside_missing.py").write_text("def probe(app): return app\n")
+    text = f"[core]\nplugin_paths = {tmp_path}, {tmp_path}/no\n[middleware]\nstack = probe\n"
+    text += "[[probe]]\nclass = found_beside_missing.probe"
+    checks = (preflight.use_plugin_paths, preflight.check_middleware_in_child)
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(text, "p.ini", further_checks=checks)
+    assert caught.value.problems == [f"p.ini: [core] plugin_paths: '{tmp_path}/no' is not a directory"]
+
+
 def test_logs_that_can_be_written_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "old.log").write_text("kept\n")
     preflight.check_logs(
@@ -104,8 +117,12 @@ class TestMiddleware:
         self, check: Check, module: Callable[[str], str], capfd: pytest.CaptureFixture[str]
     ) -> None:
         target = module("class Probe:\n    def __init__(self, app): raise OSError('odd')\n")
-        text = f"[middleware]\nstack = probe\n[[probe]]\nclass = {target}"
-        assert problems_of(check, text) == ["p.ini: [middleware]: OSError: odd"]
+        text = f"[middleware]\nstack = probe, headers\n[[probe]]\nclass = {target}\n"
+        text += "[[headers]]\nrequest_set = x"
+        problem, other = problems_of(check, text)
+        assert problem.startswith("p.ini: [middleware] [[probe]]: OSError: odd (")
+        assert problem.endswith(".py, line 2)")
+        assert "request_set" in other
         assert "Traceback" in capfd.readouterr().err
 
 
