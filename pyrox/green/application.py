@@ -93,6 +93,8 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
 
     def _announce(self, arbiter: Arbiter) -> None:
         where = ", ".join(str(listener) for listener in arbiter.LISTENERS)
+        if self.settings.ssl.cert_file is not None:  # gunicorn knows nothing of our TLS
+            where = where.replace("http://", "https://")
         workers = f"{self.cfg.workers} worker{'s' * (self.cfg.workers > 1)}"
         upstream = ", ".join(self.settings.routing.upstream_hosts)
         line = f"pyrox {__version__} listening at {where}, {workers}, upstream {upstream}"

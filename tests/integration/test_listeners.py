@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.conftest import Certificates
 from tests.integration.kit import get, pattern, post, records_of
 from tests.support.origin import OK, Origin, serve
 from tests.support.proxy import running_proxy
@@ -37,6 +38,14 @@ def test_every_one_of_several_binds_is_served(target: str) -> None:
             for address in addresses * 2:
                 with Client(address) as client:
                     assert client.ask(get(target)).status == 200
+
+
+def test_start_says_https_where_tls_is_on(certificates: Certificates) -> None:
+    ssl = {"cert_file": str(certificates.cert_file), "key_file": str(certificates.key_file)}
+    for config, scheme in (({"ssl": ssl}, "https"), ({}, "http")):
+        with running_proxy(config, binds=["127.0.0.1:0"]) as proxy:
+            [(host, port)] = proxy.addresses()
+            assert f"listening at {scheme}://{host}:{port}, 1 worker" in proxy.error_log()
 
 
 def test_unix_socket_bind_and_unix_socket_upstream(target: str) -> None:
