@@ -6,6 +6,8 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from gevent import Timeout
+
 from pyrox.error_log import log_failure
 from pyrox.errors import ClientError, ClientGone, ClientTimeout, ProxyError
 from pyrox.green.body import BodyReader, LengthReader, LimitedReader, body_reader
@@ -159,7 +161,7 @@ class ClientConnection:
             raise
         except ProxyError as error:
             return self._refuse(exchange, error)
-        except Exception as error:
+        except (Exception, Timeout) as error:  # a middleware's own timeout is no Exception
             log_failure(f"{exchange.request!r} failed", error)
             return self._refuse(exchange, internal_error(error))
 
@@ -197,7 +199,7 @@ class ClientConnection:
             exchange.error = error.proxy_status
             log.warning("%r: %s; aborted", request, error.detail)
             return False
-        except Exception as error:
+        except (Exception, Timeout) as error:
             log_failure(f"{request!r}: the response failed on its way", error)
             if not self.stream.is_closed:
                 return self._send(exchange, self._refuse(exchange, internal_error(error)))

@@ -17,6 +17,7 @@ from pyrox.http.forwarding import add_response_fields, answer_last_hop
 from pyrox.http.framing import ChunkLimits
 from pyrox.http.head import encode_request_head
 from pyrox.http.head_cache import HeadCache
+from pyrox.http.headers import make_field
 from pyrox.http.message import Request, Response
 from pyrox.router import Router
 from pyrox.upstreams.cluster import Cluster
@@ -66,9 +67,9 @@ class UpstreamExchange:
         """Return how many of ``patience`` ticks since the end of the request are left."""
         if self.upload is None:
             return 0
-        if not self.upload.is_complete:
+        if self.upload.ended is None:
             return patience
-        return self.upload.finished + patience - self.connection.stream.now
+        return self.upload.ended + patience - self.connection.stream.now
 
     def fail(self, error: BaseException) -> None:
         """Make whoever waits for this server raise ``error``."""
@@ -222,9 +223,7 @@ class Forwarder:
             if response._status >= 200:
                 return response
             if response._status == 101:
-                if not _is_offered(response.upgrade, request.upgrade):
-                    detail = f"101 to {response.upgrade!r}, offered was {request.upgrade!r}"
-                    raise UpstreamError(detail, proxy_status="http_upgrade_failed")
+                _check_upgrade(attempt, response)
                 return response
             if exchange is not None:
                 exchange.relay_informational(response)
@@ -289,6 +288,17 @@ def _is_gone(body: Body, exchange: LiveExchange) -> bool:
     return isinstance(body, Iterator) and any(attempt.body is body for attempt in exchange.attempts[:-1])
 
 
+def _check_upgrade(attempt: UpstreamExchange, response: Response) -> None:
+    offered, detail = attempt.request.upgrade, ""
+    if not _is_offered(response.upgrade, offered):
+        detail = f"101 to {response.upgrade!r}, offered was {offered!r}"
+    elif attempt.is_uploading:
+        # RFC 9110 7.8: the client "can't change the protocol it is sending in the middle of a message".
+        detail = "101 before the end of the request"
+    if detail:
+        raise UpstreamError(detail, proxy_status="http_upgrade_failed")
+
+
 def _is_offered(accepted: str, offered: str | None) -> bool:
     """RFC 9110 7.8: a server must not switch to a protocol that the client did not indicate."""
     if not accepted or offered is None:
@@ -303,7 +313,8 @@ def _protocols(names: str) -> set[str]:
 def _connection_fields(request: Request) -> bytes:
     """RFC 9110 7.6.1: what is meant for the next hop only is named in Connection."""
     if request.upgrade is not None:
-        return f"Connection: Upgrade\r\nUpgrade: {request.upgrade}\r\n".encode("latin-1")
+        _, name, value = make_field("Upgrade", request.upgrade)  # a middleware may have set anything
+        return b"Connection: Upgrade\r\n%b: %b\r\n" % (name, value)
     if request.accepts_trailers:
         return b"Connection: TE\r\nTE: trailers\r\n"
     return b""

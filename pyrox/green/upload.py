@@ -18,12 +18,12 @@ from pyrox.http.message import Request
 class Upload:
     """Sends the body of ``request`` to ``destination``.
 
-    ``is_complete`` once all of it was sent, at tick ``finished``. A failure of the client or of a body
-    filter is handed to ``destination``, where the exchange's greenlet waits; when the server takes no
-    more, that greenlet is the one to find out why.
+    It ended at tick ``ended``, None as long as it goes on; ``is_complete`` if all of it was sent. A failure
+    of the client or of a body filter is handed to ``destination``, where the exchange's greenlet waits;
+    when the server takes no more, that greenlet is the one to find out why.
     """
 
-    __slots__ = ("_chunked", "_destination", "_greenlet", "_reader", "_request", "finished", "is_complete")
+    __slots__ = ("_chunked", "_destination", "_greenlet", "_reader", "_request", "ended", "is_complete")
 
     def __init__(self, request: Request, reader: BodyReader | None, destination: SocketStream, chunked: bool):
         self._request = request
@@ -31,7 +31,7 @@ class Upload:
         self._destination = destination
         self._chunked = chunked
         self.is_complete = False
-        self.finished = 0
+        self.ended: int | None = None
         self._greenlet = gevent.spawn(self._run)
 
     def stop(self) -> None:
@@ -43,11 +43,12 @@ class Upload:
         try:
             self._send()
             self.is_complete = True
-            self.finished = self._destination.now
         except UpstreamClosed:
             pass  # an early answer may be waiting; reading it, or its absence, is the other's part
-        except Exception as error:
+        except (Exception, gevent.Timeout) as error:
             self._destination.fail(error)
+        finally:
+            self.ended = self._destination.now
 
     def _send(self) -> None:
         request, send = self._request, self._destination.send

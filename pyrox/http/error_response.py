@@ -65,7 +65,7 @@ def answer_headers(error: Exception) -> Headers:
     return headers
 
 
-def internal_error(error: Exception) -> ProxyError:
+def internal_error(error: BaseException) -> ProxyError:
     """Return the 500 that answers for ``error``, which is no ``ProxyError``: a fault in a middleware."""
     failure = ProxyError(f"{type(error).__name__}: {error}")
     for key in (_MIDDLEWARE, _HEADERS):
