@@ -211,7 +211,7 @@ class ClientConnection:
         return keep_alive and not unread
 
     def _may_keep_alive(self, exchange: LiveExchange, request: Request) -> bool:
-        if not request.keep_alive or self.engine.is_draining:
+        if not request.keep_alive or self.engine.is_draining or exchange.cancelled is not None:
             return False
         reader = exchange.request_reader
         if reader is None or reader.is_complete:
