@@ -90,7 +90,10 @@ def test_download_far_larger_than_memory_comes_through_unchanged(framing: str) -
         connection.send(response_head(field))
         _send(connection.send, encode, last)
 
-    with Origin(ONCE, [send_all]) as origin, running_proxy({"routing": {"upstream_hosts": origin.url}}) as proxy:
+    with (
+        Origin(ONCE, [send_all]) as origin,
+        running_proxy({"routing": {"upstream_hosts": origin.url}}) as proxy,
+    ):
         _warm_up(proxy)
         with Client(proxy.address, keep=False) as client, Watch(proxy) as watch:
             client.send(get())
@@ -122,7 +125,9 @@ def test_upload_far_larger_than_memory_comes_through_unchanged(framing: str) -> 
     assert watch.growth < GROWTH
 
 
-def _send(write: Callable[..., None], encode: Callable[[memoryview], bytes | memoryview], last: bytes) -> None:
+def _send(
+    write: Callable[..., None], encode: Callable[[memoryview], bytes | memoryview], last: bytes
+) -> None:
     for piece in mebibytes():
         write(encode(piece))
     if last:

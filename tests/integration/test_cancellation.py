@@ -6,8 +6,19 @@ import socket
 import threading
 
 from tests.integration.kit import CHUNKED_HEAD, get, pattern, record_of, records_of, response_head, tell, via
-from tests.support.origin import OK, Origin, expect_bytes, expect_close, expect_head, expect_request, hang
-from tests.support.origin import send, send_chunk, serve, wait
+from tests.support.origin import (
+    OK,
+    Origin,
+    expect_bytes,
+    expect_close,
+    expect_head,
+    expect_request,
+    hang,
+    send,
+    send_chunk,
+    serve,
+    wait,
+)
 from tests.support.proxy import Proxy
 from tests.support.wire import Client
 

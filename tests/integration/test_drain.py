@@ -131,8 +131,18 @@ def test_term_under_wrk_leaves_no_request_unanswered() -> None:
 
 def test_slow_response_in_flight_is_completed_before_the_exit() -> None:
     more = threading.Event()
-    script = [expect_request(), send(CHUNKED_HEAD), send_chunk(b"first"), wait(more), send_chunk(b"last"), send_chunk(b"")]
-    with Origin(script) as origin, running_proxy({"routing": {"upstream_hosts": origin.url}, **GRACE}) as proxy:
+    script = [
+        expect_request(),
+        send(CHUNKED_HEAD),
+        send_chunk(b"first"),
+        wait(more),
+        send_chunk(b"last"),
+        send_chunk(b""),
+    ]
+    with (
+        Origin(script) as origin,
+        running_proxy({"routing": {"upstream_hosts": origin.url}, **GRACE}) as proxy,
+    ):
         with Client(proxy.address) as client:
             client.send(get())
             head = client.read_response_head()
@@ -175,7 +185,9 @@ def test_idle_client_may_ask_once_more_while_the_proxy_drains() -> None:
 
 def test_exchange_that_outlasts_the_grace_time_is_cut_off() -> None:
     with Origin([expect_request(), expect_close()]) as origin:
-        with running_proxy({"routing": {"upstream_hosts": origin.url}, "core": {"graceful_timeout": 1}}) as proxy:
+        with running_proxy(
+            {"routing": {"upstream_hosts": origin.url}, "core": {"graceful_timeout": 1}}
+        ) as proxy:
             with Client(proxy.address) as client:
                 client.send(get())
                 origin.wait_for_requests(1)
@@ -189,7 +201,9 @@ def test_exchange_that_outlasts_the_grace_time_is_cut_off() -> None:
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
 def test_quit_and_interrupt_stop_at_once(number: signal.Signals) -> None:
     with Origin([expect_request(), expect_close()]) as origin:
-        with running_proxy({"routing": {"upstream_hosts": origin.url}, "core": {"graceful_timeout": 30}}) as proxy:
+        with running_proxy(
+            {"routing": {"upstream_hosts": origin.url}, "core": {"graceful_timeout": 30}}
+        ) as proxy:
             with Client(proxy.address) as client:
                 client.send(get())
                 origin.wait_for_requests(1)
@@ -291,7 +305,9 @@ def test_hup_with_a_good_configuration_takes_it_over_and_loses_no_request() -> N
 def test_tunnel_is_cut_at_the_end_of_the_grace_time_not_before() -> None:
     switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: talk\r\n\r\n"
     with Origin([expect_request(), send(switch), expect_close()]) as origin:
-        with running_proxy({"routing": {"upstream_hosts": origin.url}, "core": {"graceful_timeout": 2}}) as proxy:
+        with running_proxy(
+            {"routing": {"upstream_hosts": origin.url}, "core": {"graceful_timeout": 2}}
+        ) as proxy:
             with Client(proxy.address) as client:
                 client.send(get("/", "Connection: Upgrade", "Upgrade: talk"))
                 assert client.read_response_head().status == 101
@@ -324,4 +340,6 @@ def _is_alive(pid: int) -> bool:
 
 
 def _sockets_of(pid: int) -> int:
-    return sum(os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:") for name in os.listdir(f"/proc/{pid}/fd"))
+    return sum(
+        os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:") for name in os.listdir(f"/proc/{pid}/fd")
+    )

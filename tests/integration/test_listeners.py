@@ -114,7 +114,8 @@ daemon off; user {user}; worker_processes 1; pid {folder}/nginx.pid; error_log {
 events {{ worker_connections 256; }}
 http {{
     access_log off; client_body_temp_path {folder}/body; client_max_body_size 2m; sendfile on;
-    proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+    proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+    uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
     keepalive_requests 10;
     server {{
         listen {address};
@@ -139,8 +140,18 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # nginx takes over a listener that it inherits, as it does from its predecessor in an upgrade.
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, address=address, user=getpass.getuser()))
-        command = [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+        (folder / "nginx.conf").write_text(
+            NGINX.format(folder=folder, address=address, user=getpass.getuser())
+        )
+        command = [
+            program,
+            "-p",
+            str(folder),
+            "-c",
+            str(folder / "nginx.conf"),
+            "-e",
+            str(folder / "error.log"),
+        ]
         environment = {**os.environ, "NGINX": f"{listener.fileno()};"}
         process = subprocess.Popen(command, env=environment, pass_fds=[listener.fileno()])
     try:

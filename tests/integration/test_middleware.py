@@ -23,7 +23,17 @@ from tests.integration.kit import (
     via,
 )
 from tests.support.config import Config
-from tests.support.origin import OK, Origin, expect_close, expect_head, expect_request, reset, send, send_chunk, serve
+from tests.support.origin import (
+    OK,
+    Origin,
+    expect_close,
+    expect_head,
+    expect_request,
+    reset,
+    send,
+    send_chunk,
+    serve,
+)
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Client
 
@@ -327,7 +337,9 @@ def test_informational_responses_to_a_middleware_s_own_request_are_not_the_clien
         assert client.read_response().status == 200
 
 
-def test_client_that_leaves_cancels_the_requests_a_middleware_makes_for_it(proxy: Proxy, client: Client) -> None:
+def test_client_that_leaves_cancels_the_requests_a_middleware_makes_for_it(
+    proxy: Proxy, client: Client
+) -> None:
     with Origin([expect_request(), expect_close()]) as origin:
         client.send(get("/others/read/1?left", via(origin)))
         origin.wait_for_requests(1)

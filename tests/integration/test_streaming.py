@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -40,7 +41,9 @@ def test_events_arrive_one_by_one_while_the_origin_withholds_the_next(
 
 def test_head_arrives_before_the_first_byte_of_the_body(client: Client, target: str) -> None:
     got = threading.Event()
-    with Origin([expect_request(), send(CHUNKED_HEAD), wait(got), send_chunk(b"late"), send_chunk(b"")]) as origin:
+    with Origin(
+        [expect_request(), send(CHUNKED_HEAD), wait(got), send_chunk(b"late"), send_chunk(b"")]
+    ) as origin:
         client.send(get(target, via(origin)))
         answer = client.read_response_head()
         got.set()
@@ -50,7 +53,12 @@ def test_head_arrives_before_the_first_byte_of_the_body(client: Client, target: 
 
 def test_part_of_a_body_of_known_length_arrives_before_the_rest(client: Client, target: str) -> None:
     got = threading.Event()
-    script = [expect_request(), send(response_head("Content-Length: 2000000") + b"a"), wait(got), send(b"b" * 1999999)]
+    script = [
+        expect_request(),
+        send(response_head("Content-Length: 2000000") + b"a"),
+        wait(got),
+        send(b"b" * 1999999),
+    ]
     with Origin(script) as origin:
         client.send(get(target, via(origin)))
         answer = client.read_response_head()
@@ -66,7 +74,7 @@ def test_demo_events_arrive_at_their_pace() -> None:
     with running_proxy({"routing": {"upstream_hosts": "demo"}}) as proxy, Client(proxy.address) as client:
         client.send(get("/sse?count=3"))
         arrivals = [time.monotonic() for piece in client.stream_body_of(client.read_response_head()) if piece]
-    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(arrivals)]
     assert len(gaps) == 2
     assert all(0.1 < gap < 0.2 + 0.5 for gap in gaps)
 
@@ -83,7 +91,9 @@ def test_trailers_of_a_chunked_response_pass_less_the_forbidden_ones(client: Cli
 def test_pipelined_requests_are_answered_in_order(shared_proxy: Proxy, client: Client, target: str) -> None:
     with Origin(serve(lambda request: response(request.target.encode() + request.body))) as origin:
         requests = b"".join(
-            post(f"{target}-{number}", b"%d" % number, via(origin)) if number % 3 else get(f"{target}-{number}", via(origin))
+            post(f"{target}-{number}", b"%d" % number, via(origin))
+            if number % 3
+            else get(f"{target}-{number}", via(origin))
             for number in range(30)
         )
         client.send(requests)
@@ -91,7 +101,9 @@ def test_pipelined_requests_are_answered_in_order(shared_proxy: Proxy, client: C
     assert bodies == [f"{target}-{number}{number if number % 3 else ''}" for number in range(30)]
 
 
-def test_pipelined_request_is_not_begun_before_the_one_before_it_is_answered(client: Client, target: str) -> None:
+def test_pipelined_request_is_not_begun_before_the_one_before_it_is_answered(
+    client: Client, target: str
+) -> None:
     go = threading.Event()
     with Origin([expect_request(), wait(go), send(OK), *serve(OK)]) as origin:
         client.send(get(target, via(origin)) * 2)
@@ -178,7 +190,9 @@ def test_responses_without_a_body_leave_the_connection_where_it_was(client: Clie
         assert len(origin.connections) == 1
 
 
-def test_slow_reader_of_a_large_response_gets_it_whole(shared_proxy: Proxy, client: Client, target: str) -> None:
+def test_slow_reader_of_a_large_response_gets_it_whole(
+    shared_proxy: Proxy, client: Client, target: str
+) -> None:
     body = b"".join(b"%08d" % number for number in range(1 << 20))
     with Origin(serve(response(body))) as origin:
         client.send(get(target, via(origin)))

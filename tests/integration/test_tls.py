@@ -13,10 +13,35 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.integration.conftest import PLUGINS, Certificates
-from tests.integration.kit import CHUNKED_HEAD, get, pattern, post, record_of, response, start_tls, tell, tls_client, via
+from tests.integration.kit import (
+    CHUNKED_HEAD,
+    get,
+    pattern,
+    post,
+    record_of,
+    response,
+    start_tls,
+    tell,
+    tls_client,
+    via,
+)
 from tests.support.config import Config
-from tests.support.origin import OK, Origin, OriginConnection, Script, close, expect_bytes, expect_close, expect_head
-from tests.support.origin import expect_request, half_close, hang, send, serve, wait
+from tests.support.origin import (
+    OK,
+    Origin,
+    OriginConnection,
+    Script,
+    close,
+    expect_bytes,
+    expect_close,
+    expect_head,
+    expect_request,
+    half_close,
+    hang,
+    send,
+    serve,
+    wait,
+)
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Client, PeerClosed
 
@@ -68,7 +93,10 @@ def test_bodies_both_ways_over_tls_come_through_unchanged(
     context = certificates.client()
     context.minimum_version = context.maximum_version = version
     body = b"".join(pattern(3 * MIB + 17))
-    with Origin(serve(lambda request: response(request.body))) as origin, tls_client(listener.address, context) as client:
+    with (
+        Origin(serve(lambda request: response(request.body))) as origin,
+        tls_client(listener.address, context) as client,
+    ):
         assert client.ask(post(target, body, via(origin))).body == body
         assert client.ask(get(target, via(origin))).status == 200
 
@@ -131,13 +159,17 @@ def test_client_over_tls_that_sends_all_before_it_reads_gets_its_early_answer(
     assert (answer.status, answer.get("connection")) == (204, b"close")
 
 
-def test_client_over_tls_that_leaves_cancels_its_exchange(listener: Proxy, client: Client, target: str) -> None:
+def test_client_over_tls_that_leaves_cancels_its_exchange(
+    listener: Proxy, client: Client, target: str
+) -> None:
     with Origin([expect_request(), expect_close()]) as origin:
         client.send(get(target, via(origin)))
         origin.wait_for_requests(1)
         client.reset()
         origin.wait_for_end()
-    listener.wait_until(lambda: any(target in line and '"status":499' in line for line in listener.access_log()), "499")
+    listener.wait_until(
+        lambda: any(target in line and '"status":499' in line for line in listener.access_log()), "499"
+    )
 
 
 def test_tunnel_over_tls_carries_bytes_both_ways(client: Client, target: str) -> None:
@@ -250,14 +282,20 @@ def test_unknown_authority_is_a_502_that_says_so(
 def test_certificate_for_another_name_is_a_502_that_says_so(
     verifying: Proxy, certificates: Certificates, target: str
 ) -> None:
-    with Origin(over_tls(serve(OK), certificates.server("other"))) as origin, Client(verifying.address) as client:
+    with (
+        Origin(over_tls(serve(OK), certificates.server("other"))) as origin,
+        Client(verifying.address) as client,
+    ):
         answer = client.ask(get(target, https(origin)))
         assert (answer.status, answer.get("proxy-status")) == (502, b"pyrox; error=tls_certificate_error")
 
 
 def test_verification_can_be_switched_off(certificates: Certificates, target: str) -> None:
     with Origin(over_tls(serve(OK), certificates.server("other"))) as origin:
-        config = {"routing": {"upstream_hosts": f"https://localhost:{origin.port}"}, "upstream": {"verify": False}}
+        config = {
+            "routing": {"upstream_hosts": f"https://localhost:{origin.port}"},
+            "upstream": {"verify": False},
+        }
         with running_proxy(config) as proxy, Client(proxy.address) as client:
             assert client.ask(get(target)).status == 200
 
@@ -325,7 +363,12 @@ def test_early_answer_of_an_https_upstream_reaches_the_client_that_still_sends(
     verifying: Proxy, certificates: Certificates, target: str
 ) -> None:
     answered = threading.Event()
-    script = [_read_a_head, send(response(b"no", status="413 Content Too Large")), tell(answered), expect_close()]
+    script = [
+        _read_a_head,
+        send(response(b"no", status="413 Content Too Large")),
+        tell(answered),
+        expect_close(),
+    ]
     with Origin(over_tls(script, certificates.server())) as origin, Client(verifying.address) as client:
         client.send(get(target, https(origin), f"Content-Length: {MIB}", method="POST") + bytes(100))
         assert client.read_response().status == 413

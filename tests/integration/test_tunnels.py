@@ -10,8 +10,19 @@ from websockets.exceptions import ConnectionClosedOK
 from websockets.sync.client import ClientConnection, connect
 
 from tests.integration.kit import get, record_of, tell, via
-from tests.support.origin import OK, Origin, Step, expect_bytes, expect_close, expect_request, half_close, reset
-from tests.support.origin import send, serve, wait
+from tests.support.origin import (
+    OK,
+    Origin,
+    Step,
+    expect_bytes,
+    expect_close,
+    expect_request,
+    half_close,
+    reset,
+    send,
+    serve,
+    wait,
+)
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Client
 
@@ -74,7 +85,9 @@ def test_websocket_close_handshake_goes_through(websocket: ClientConnection) -> 
     assert (websocket.close_code, websocket.close_reason) == (4000, "enough")
 
 
-def test_bytes_sent_with_the_upgrade_request_and_with_its_answer_are_not_lost(client: Client, target: str) -> None:
+def test_bytes_sent_with_the_upgrade_request_and_with_its_answer_are_not_lost(
+    client: Client, target: str
+) -> None:
     script = [expect_request(), send(SWITCH + b"first"), expect_bytes(5), send(b"last"), expect_close()]
     with Origin(script) as origin:
         client.send(get(target, via(origin), *UPGRADE) + b"eager")
@@ -84,7 +97,9 @@ def test_bytes_sent_with_the_upgrade_request_and_with_its_answer_are_not_lost(cl
         assert origin.wait_for_end().received.endswith(b"\r\n\r\neager")
 
 
-def test_client_that_half_closes_a_tunnel_still_receives(shared_proxy: Proxy, client: Client, target: str) -> None:
+def test_client_that_half_closes_a_tunnel_still_receives(
+    shared_proxy: Proxy, client: Client, target: str
+) -> None:
     ended, go = threading.Event(), threading.Event()
     script = [expect_request(), send(SWITCH), expect_close(), tell(ended), wait(go), send(b"last words")]
     with Origin(script) as origin:
@@ -125,7 +140,9 @@ def test_both_ends_of_a_tunnel_are_closed_when_both_have_ended(
     assert record["bytes_in"] > record["bytes_out"] > len(b"hello")
 
 
-def test_client_that_resets_a_tunnel_ends_it_upstream(shared_proxy: Proxy, client: Client, target: str) -> None:
+def test_client_that_resets_a_tunnel_ends_it_upstream(
+    shared_proxy: Proxy, client: Client, target: str
+) -> None:
     with Origin([expect_request(), send(SWITCH), expect_close()]) as origin:
         open_tunnel(client, target, origin)
         client.reset()

@@ -18,8 +18,19 @@ from tests.integration.kit import (
     via,
 )
 from tests.support.messages import WireResponse
-from tests.support.origin import OK, Origin, expect_bytes, expect_close, expect_head, expect_request, hang
-from tests.support.origin import send, send_chunk, serve, wait
+from tests.support.origin import (
+    OK,
+    Origin,
+    expect_bytes,
+    expect_close,
+    expect_head,
+    expect_request,
+    hang,
+    send,
+    send_chunk,
+    serve,
+    wait,
+)
 from tests.support.proxy import Proxy
 from tests.support.wire import Client
 
@@ -105,7 +116,12 @@ def test_origin_that_never_reads_holds_the_client_back_and_costs_no_memory(
 ) -> None:
     go = threading.Event()
     before = shared_proxy.rss()
-    script = [expect_head(), wait(go), send(response(b"enough", status="413 Content Too Large")), expect_close()]
+    script = [
+        expect_head(),
+        wait(go),
+        send(response(b"enough", status="413 Content Too Large")),
+        expect_close(),
+    ]
     with Origin(script, keep=False) as origin:
         client.send(get(target, via(origin), f"Content-Length: {256 * MIB}", method="POST"))
         sent = _send_until_it_blocks(client, 256 * MIB)
@@ -158,7 +174,7 @@ def test_large_upload_comes_through_unchanged(shared_proxy: Proxy, client: Clien
         assert (request.framing, request.body == body) == ("length", True)
         assert client.ask(get(target, via(origin))).status == 200  # both connections live on
         assert len(origin.connections) == 1
-    
+
 
 def test_chunked_upload_is_framed_anew_with_its_trailers(client: Client, target: str) -> None:
     with Origin(serve(OK)) as origin:

@@ -192,7 +192,9 @@ class AsksOthers(AtPath):
         _, _, how, count = request.path.split("/")
         found = []
         for number in range(int(count)):
-            side = Request("GET", f"/side/{number}", {"Host": "side.test", "X-Origin": request.headers["x-origin"]})
+            side = Request(
+                "GET", f"/side/{number}", {"Host": "side.test", "X-Origin": request.headers["x-origin"]}
+            )
             answer = self.app(side)
             found.append(answer.status)
             if how == "read":

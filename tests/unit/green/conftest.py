@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
+from tests.unit.green.bench import received
 from tests.unit.green.rig import Rig
 
 
@@ -16,3 +17,10 @@ def rig() -> Iterator[Rig]:
     with gevent.Timeout(10, AssertionError("the test waits for something that does not come")):
         yield rig
         rig.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_received() -> Iterator[None]:
+    received.clear()
+    yield
+    received.clear()

@@ -7,7 +7,14 @@ import pytest
 
 from pyrox.errors import ClientError, ClientGone, ClientTimeout, UpstreamClosed, UpstreamError
 from pyrox.green import body as bodies
-from pyrox.green.body import BodyReader, ChunkedReader, LengthReader, LimitedReader, UntilCloseReader, body_reader
+from pyrox.green.body import (
+    BodyReader,
+    ChunkedReader,
+    LengthReader,
+    LimitedReader,
+    UntilCloseReader,
+    body_reader,
+)
 from pyrox.http.framing import CHUNKED, UNTIL_CLOSE, ChunkLimits
 from tests.unit.green.rig import PATIENCE, Rig, drain, soon
 
@@ -47,13 +54,8 @@ def test_body_ends_on_its_boundary_and_the_rest_stays_in_the_stream(
     assert b"".join(reader) == expected
     assert reader.is_complete
     assert reader.wire_bytes == len(wire)
-    assert stream.buffer + drain(peer_of(stream)) == b"GET / HTTP/1.1\r\n"
+    assert stream.buffer + drain(stream.sock) == b"GET / HTTP/1.1\r\n"
     assert reader.read() == b""
-
-
-def peer_of(stream):
-    """What the kernel still holds for ``stream`` is read off its own socket."""
-    return stream.sock
 
 
 def test_trailers_are_kept_with_the_reader(rig: Rig) -> None:
@@ -192,7 +194,9 @@ def test_relay_that_fails_counts_what_got_through_and_returns_its_buffer(rig: Ri
     assert len(bodies._free_buffers) == bodies._buffers_made
 
 
-def test_relay_without_a_free_buffer_leaves_the_body_to_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relay_without_a_free_buffer_leaves_the_body_to_read(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bodies, "_free_buffers", [])
     monkeypatch.setattr(bodies, "_buffers_made", bodies._RELAY_BUFFERS)
     source, sender = rig.upstream()

@@ -2,139 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import gevent
 import pytest
 
-from pyrox.errors import ClientGone, ConnectError, UpstreamClosed, UpstreamError, UpstreamTimeout
-from pyrox.green.exchange import LiveExchange
-from pyrox.green.forwarder import Forwarder
-from pyrox.green.pool import UpstreamPool
-from pyrox.green.upstream import State, UpstreamConnection
-from pyrox.http.framing import ChunkLimits
-from pyrox.http.head import HeadLimits
-from pyrox.http.head_cache import HeadCache
+from pyrox.errors import ClientGone, UpstreamError, UpstreamTimeout
+from pyrox.green.upstream import State
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import BodyFilter
-from pyrox.router import Router
-from pyrox.upstreams.cluster import Cluster
-from pyrox.upstreams.server import Server, parse_server
+from tests.unit.green.bench import OK, Bench, received, request_of, sent, serve
 from tests.unit.green.rig import PATIENCE, Rig, drain, soon
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-SERVERS = [parse_server("http://one.test"), parse_server("http://two.test:8080")]
-Serve = Callable[[socket.socket], object]
-
-
-class FakeConnector:
-    """Gives the nth connection to the nth of ``scripts``; None there refuses to connect."""
-
-    def __init__(self, rig: Rig, scripts: list[Serve | None]) -> None:
-        self.rig = rig
-        self.scripts = scripts
-        self.connections: list[UpstreamConnection] = []
-        self.peers: list[socket.socket] = []
-
-    def connect(self, server: Server, exchange: object = None) -> UpstreamConnection:
-        script = self.scripts.pop(0)
-        if script is None:
-            raise ConnectError(f"{server}: refused")
-        stream, peer = self.rig.upstream()
-        connection = UpstreamConnection(server, stream)
-        self.connections.append(connection)
-        self.peers.append(peer)
-        gevent.spawn(script, peer)
-        return connection
-
-
-class Bench:
-    """A forwarder with everything around it."""
-
-    def __init__(self, rig: Rig, *scripts: Serve | None, preserve_host: bool = True) -> None:
-        self.rig = rig
-        self.connector = FakeConnector(rig, list(scripts))
-        self.pool = UpstreamPool(self.connector, rig.clock, 60.0, 8)  # type: ignore[arg-type]
-        self.owner: LiveExchange | None = None
-        self.forward = Forwarder(
-            Router(Cluster("all", SERVERS)),
-            self.pool,
-            HeadCache(HeadLimits()),
-            ChunkLimits(),
-            first_byte_patience=PATIENCE,
-            read_patience=PATIENCE,
-            preserve_host=preserve_host,
-            current_exchange=lambda: self.owner,
-        )
-
-    def exchange(self, request: Request) -> LiveExchange:
-        """Make ``request`` one of a client, whose other end nobody looks at."""
-        stream, self.client = self.rig.client()
-        exchange = LiveExchange(stream, "10.0.0.1", 0.0)
-        exchange.request = request
-        request.exchange = exchange
-        return exchange
-
-    def states(self) -> list[State]:
-        return [connection.state for connection in self.connector.connections]
-
-
-def serve(*answers: bytes) -> Serve:
-    """Answer each thing that comes with the next of ``answers``; close after the last."""
-
-    def run(peer: socket.socket) -> None:
-        for answer in answers:
-            received[peer] = received.get(peer, b"") + wait_for_bytes(peer)
-            peer.sendall(answer)
-
-    return run
-
-
-received: dict[socket.socket, bytes] = {}
-
-
-def wait_for_bytes(peer: socket.socket) -> bytes:
-    """Return what comes; ends the greenlet when nothing more can."""
-    while True:
-        try:
-            data = peer.recv(1 << 16)
-        except BlockingIOError:
-            gevent.idle()
-            continue
-        except OSError:
-            raise gevent.GreenletExit from None
-        if not data:
-            raise gevent.GreenletExit
-        return data
-
-
-def reset_after(*answers: bytes) -> Serve:
-    """Serve ``answers``, wait for one more request, and end without an answer to it."""
-
-    def run(peer: socket.socket) -> None:
-        serve(*answers)(peer)
-        received[peer] = received.get(peer, b"") + wait_for_bytes(peer)
-        peer.close()
-
-    return run
-
-
-@pytest.fixture(autouse=True)
-def nothing_received() -> Iterator[None]:
-    received.clear()
-    yield
-    received.clear()
-
-
-def request_of(method: str = "GET", body: Any = b"", **fields: str) -> Request:
-    return Request(method, "/path?query", {"Host": "a.test", **fields}, body)
-
-
-def sent(bench: Bench, index: int = 0) -> bytes:
-    return received[bench.connector.peers[index]]
-
 
 # --- what the server gets
 
@@ -260,74 +138,6 @@ def test_early_answer_stops_the_upload_and_costs_the_connection(rig: Rig) -> Non
     assert bench.states() == [State.ACTIVE]
     response.close()
     assert bench.states() == [State.CLOSED]
-
-
-# --- trying again
-
-
-def stale(rig: Rig, *later: Serve | None) -> Bench:
-    """A bench whose pool holds a connection that ends when the next request comes on it."""
-    bench = Bench(rig, reset_after(OK), *later)
-    bench.forward(request_of())
-    assert bench.states() == [State.IDLE]
-    # Round robin: bring the server of that connection up again.
-    bench.forward._router.route(request_of())._next = 0  # type: ignore[attr-defined]
-    return bench
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"])
-def test_idempotent_request_on_a_stale_connection_is_sent_again_on_a_fresh_one(rig: Rig, method: str) -> None:
-    bench = stale(rig, serve(OK.removesuffix(b"ok") if method == "HEAD" else OK))
-    request = request_of(method, b"body" if method == "PUT" else b"")
-    exchange = bench.exchange(request)
-    assert bench.forward(request).status == 200
-    assert bench.states() == [State.CLOSED, State.IDLE]
-    assert sent(bench, 1) in sent(bench, 0)
-    assert (exchange.retries, exchange.server) == (1, "http://one.test")
-
-
-@pytest.mark.parametrize("method", ["POST", "PATCH", "PURGE"])
-def test_other_request_on_a_stale_connection_is_not_sent_again(rig: Rig, method: str) -> None:
-    bench = stale(rig, serve(OK))
-    with pytest.raises(UpstreamClosed):
-        bench.forward(request_of(method, b"pay"))
-    assert len(bench.connector.connections) == 1
-
-
-def test_streamed_body_on_a_stale_connection_is_not_sent_again(rig: Rig) -> None:
-    bench = stale(rig, serve(OK))
-    with pytest.raises(UpstreamClosed):
-        bench.forward(request_of("PUT", iter([b"abc"])))
-
-
-@pytest.mark.parametrize("some", [b"H", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
-def test_request_whose_response_had_begun_is_not_sent_again(rig: Rig, some: bytes) -> None:
-    def begin_and_end(peer: socket.socket) -> None:
-        serve(OK)(peer)
-        wait_for_bytes(peer)
-        peer.sendall(some)
-        peer.close()
-
-    bench = Bench(rig, begin_and_end, serve(OK))
-    bench.forward(request_of())
-    bench.forward._router.route(request_of())._next = 0  # type: ignore[attr-defined]
-    with pytest.raises(UpstreamClosed):
-        bench.forward(request_of())
-    assert len(bench.connector.connections) == 1
-
-
-def test_refused_connect_is_tried_on_the_next_server_for_any_method(rig: Rig) -> None:
-    bench = Bench(rig, None, serve(OK))
-    request = request_of("POST", b"pay")
-    exchange = bench.exchange(request)
-    assert bench.forward(request).status == 200
-    assert (exchange.retries, exchange.server) == (1, "http://two.test:8080")
-
-
-def test_when_every_server_refuses_the_last_refusal_is_told(rig: Rig) -> None:
-    bench = Bench(rig, None, None)
-    with pytest.raises(ConnectError, match=r"two\.test"):
-        bench.forward(request_of())
 
 
 # --- what servers do wrong

@@ -103,7 +103,9 @@ def test_who_needs_to_be_certain_gets_a_good_one(pool: UpstreamPool) -> None:
     assert pool.checkout(ONE, certain=True) is connection
 
 
-def test_idle_connection_is_closed_after_its_time(rig: Rig, pool: UpstreamPool, connector: FakeConnector) -> None:
+def test_idle_connection_is_closed_after_its_time(
+    rig: Rig, pool: UpstreamPool, connector: FakeConnector
+) -> None:
     connection = pool.checkout(ONE)
     pool.checkin(connection)
     rig.clock.pass_by(rig.clock.ticks(1.0) - 1)
@@ -113,7 +115,9 @@ def test_idle_connection_is_closed_after_its_time(rig: Rig, pool: UpstreamPool, 
     assert connector.peers[0].recv(1) == b""
 
 
-def test_connection_in_use_outlives_the_idle_time(rig: Rig, pool: UpstreamPool, connector: FakeConnector) -> None:
+def test_connection_in_use_outlives_the_idle_time(
+    rig: Rig, pool: UpstreamPool, connector: FakeConnector
+) -> None:
     connection = pool.checkout(ONE)
     pool.checkin(connection)
     assert pool.checkout(ONE) is connection
