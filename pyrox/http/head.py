@@ -23,7 +23,7 @@ from httptools import (
 
 from pyrox.errors import ClientError, UpstreamError
 from pyrox.http.body import Message
-from pyrox.http.framing import request_body_length, response_body_length
+from pyrox.http.framing import UNTIL_CLOSE, request_body_length, response_body_length
 from pyrox.http.headers import Field, Headers
 from pyrox.http.message import Request, Response
 from pyrox.http.target import check_host, settle_target
@@ -351,6 +351,8 @@ def _settle_response(response: Response, special: list[Field], method: str) -> N
     if options:
         response.keep_alive = b"close" not in options and (response.keep_alive or b"keep-alive" in options)
         _remove_named(response.headers, options)
+    if length == UNTIL_CLOSE:
+        response.keep_alive = False
 
 
 def _declared_length(value: bytes) -> int | None:

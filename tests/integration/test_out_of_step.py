@@ -108,8 +108,11 @@ def test_timeout_in_a_body_on_its_way_upstream_is_a_500(client: Client, expected
         assert client.ask(get("/times-out/body", via(origin))).status == 500
 
 
-def test_timeout_in_the_body_of_a_response_shows(client: Client, expected_tracebacks: None) -> None:
+def test_timeout_in_the_body_of_a_response_shows(
+    proxy: Proxy, client: Client, expected_tracebacks: None
+) -> None:
     assert not client.ask(get("/times-out/response")).is_complete
+    assert record_of(proxy, "/times-out/response")["error"] == "proxy_internal_error"
 
 
 def test_client_that_does_not_take_an_answer_in_time_gets_no_second_one(proxy: Proxy, client: Client) -> None:
@@ -152,3 +155,13 @@ def test_switch_before_the_end_of_the_request_is_a_502(client: Client, target: s
         client.send(get(target, *fields, method="POST"))
         assert client.read_final_response().status == 502
         origin.wait_for_end()
+
+
+def test_connection_whose_close_ended_a_response_is_not_offered_to_the_next_request(
+    proxy: Proxy, client: Client, target: str
+) -> None:
+    """The second request is there already, so the pool is asked before the loop can tell it of the close."""
+    with Origin([expect_request(), send(response_head() + b"to the end")], serve(OK)) as origin:
+        client.send(get("/first", via(origin)) + get(target, via(origin)))
+        assert [client.read_response().body for _ in range(2)] == [b"to the end", b"ok"]
+    assert record_of(proxy, target)["retries"] == 0
