@@ -1,7 +1,7 @@
 -- The requests of the wrk workloads, and one line of JSON at the end that load.py reads.
 -- Arguments after "--": get | post | close | varied
 
--- As many different header blocks as no per-connection memo of a parsed block can live through.
+-- Twice as many different header blocks as Pyrox remembers (pyrox/http/head_cache.py), in turn.
 local function varied_requests()
   local requests = {}
   for number = 1, 512 do

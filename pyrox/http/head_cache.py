@@ -2,7 +2,7 @@
 
 A client repeats its header block byte for byte, and so does a server within a second. What the parsers
 accepted once need not be taken apart and judged again: a copy of the result will do. What is not in the
-cache costs a microsecond more, so blocks that hardly repeat because they are long are left out.
+cache costs two microseconds more, so blocks that hardly repeat because they are long are left out.
 """
 
 from __future__ import annotations

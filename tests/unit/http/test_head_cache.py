@@ -79,7 +79,12 @@ def test_known_fields_come_with_another_request_line() -> None:
 
 @pytest.mark.parametrize(
     "line, status",
-    [(b"GET / HTTP/2.0", 505), (b"GOT / HTTP/1.1", 501), (b"GET  / HTTP/1.1", 400), (b"CONNECT a:1 HTTP/1.1", 405)],
+    [
+        (b"GET / HTTP/2.0", 505),
+        (b"GOT / HTTP/1.1", 501),
+        (b"GET  / HTTP/1.1", 400),
+        (b"CONNECT a:1 HTTP/1.1", 405),
+    ],
 )
 def test_known_fields_do_not_excuse_a_bad_request_line(line: bytes, status: int) -> None:
     cache = HeadCache(HeadLimits())
@@ -88,6 +93,25 @@ def test_known_fields_do_not_excuse_a_bad_request_line(line: bytes, status: int)
     with pytest.raises(ClientError) as refused:
         cache.request(line + fields)
     assert refused.value.status == status
+
+
+def test_every_byte_in_a_target_is_judged_alike_when_the_fields_are_known() -> None:
+    """Fields and request line are judged apart then, so the parsers may not disagree on any line."""
+    cache = HeadCache(HeadLimits())
+    fields = b" HTTP/1.1\r\nHost: a\r\n\r\n"
+    cache.request(b"GET /" + fields)
+
+    def verdict(parse: Callable[[bytes], Request], raw: bytes) -> str | int:
+        try:
+            return parse(raw).target
+        except ClientError as error:
+            return error.status
+
+    for prefix in (b"/", b"//", b"/?", b"/a/"):
+        for byte in range(256):
+            raw = b"GET " + prefix + bytes((byte,)) + fields
+            expected = verdict(lambda raw: parse_request_head(raw, cache.limits), raw)
+            assert [verdict(cache.request, raw) for _ in range(2)] == [expected] * 2, raw
 
 
 def test_version_decides_whether_fields_are_valid_also_when_known() -> None:
