@@ -32,7 +32,6 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # '#' never belongs on the wire (RFC 9112 3.2); a proxy and its upstream may disagree on what it ends.
 _request_line = re.compile(rb"(%b) ([!\"$-~]+) HTTP/([0-9])\.([0-9])\r\n" % _TOKEN).match
 _status_line = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n").match
-_has_bare_line_end = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)").search
 _length_line = re.compile(rb"\r\n(?i:content-length):[ \t]*+([0-9]++)[ \t]*+(?=\r\n)")
 
 # Fields that speak of this connection only; whatever a middleware sets here, the engine decides.
@@ -121,6 +120,16 @@ def _split_fields(block: bytes, names: _NameTable, most: int) -> Verdict | None:
 
 
 # --- requests ---------------------------------------------------------------------------------------
+
+
+def _has_bare_line_end(data: bytes) -> bool:
+    """Tell whether a CR or LF stands alone; a CR at the end may still get its LF.
+
+    Asked anew for each piece of a head that arrives in many: counting takes a twentieth of the time of
+    a pattern, which let a client that sends single bytes occupy a worker.
+    """
+    pairs = data.count(b"\r\n")
+    return data.count(b"\n") != pairs or data.count(b"\r") - data.endswith(b"\r") != pairs
 
 
 def check_partial_request_head(data: bytes, limits: HeadLimits) -> None:
