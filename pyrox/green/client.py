@@ -80,6 +80,7 @@ class ClientConnection:
             return self._send(exchange, response)
         except ClientGone as gone:
             exchange.status, exchange.error = gone.status, gone.proxy_status
+            gone.__traceback__ = None
             return False
         finally:
             self.exchange = None
@@ -171,8 +172,9 @@ class ClientConnection:
             received = exchange.raw_request_line or self.stream.buffer
             exchange.raw_request_line = received[:1024].partition(b"\r\n")[0]
         exchange.error = error.proxy_status
+        error.__traceback__ = None  # its frames hold what holds it: only the collector could free them
         if error.source == "upstream":
-            log.warning("%r: %s", request, error.detail)
+            log.warning("%r: %s", request, _with_server(exchange, error))
         else:
             log.info("%r from %s refused: %r", request, self.side.address, error)
         if error.status == 502 and error.source == "upstream":
@@ -197,7 +199,8 @@ class ClientConnection:
             if not self.stream.is_closed:  # the head was not sent yet
                 return self._send(exchange, self._refuse(exchange, error))
             exchange.error = error.proxy_status
-            log.warning("%r: %s; aborted", request, error.detail)
+            error.__traceback__ = None
+            log.warning("%r: %s; aborted", request, _with_server(exchange, error))
             return False
         except (Exception, Timeout) as error:
             log_failure(f"{request!r}: the response failed on its way", error)
@@ -281,3 +284,9 @@ class ClientConnection:
         gone = ClientGone("the proxy stops")
         self._cancel(gone)
         self.stream.fail(gone)
+
+
+def _with_server(exchange: LiveExchange, error: ProxyError) -> str:
+    """What the log says of an error: also which server's it is, when its detail does not say so."""
+    is_named = error.source != "upstream" or error.detail.startswith(exchange.server)
+    return error.detail if is_named else f"{exchange.server}: {error.detail}"

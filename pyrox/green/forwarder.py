@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -141,6 +142,7 @@ class Forwarder:
                     server = _next_server(cluster, request, tried, error)
                 else:
                     raise
+                error.__traceback__ = None  # its frames hold the error
                 log.info("%s: %s; trying again", tried[-1] if tried else server, error)
                 if exchange is not None:
                     exchange.retries += 1
@@ -259,10 +261,9 @@ class Forwarder:
 def _next_server(
     cluster: Cluster, request: Request, tried: tuple[Server, ...], failure: UpstreamError
 ) -> Server:
-    try:
+    with suppress(NoHealthyServer):
         return cluster.choose(request, tried)
-    except NoHealthyServer:
-        raise failure from None  # what the last server did says more than that none is left
+    raise failure  # what the last server did says more than that none is left
 
 
 class _StaleConnection(UpstreamError):

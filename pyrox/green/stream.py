@@ -323,7 +323,7 @@ class SocketStream:
         self.is_closed = True
         if self._reader is not None or self._writer is not None:
             self.fail(self.gone("closed while it was in use"))
-        elif self.failure is None:
+        else:
             self.failure = self.gone  # the class makes the error when somebody does use it
         self._clock.forget(self)
         self.unattended = None
