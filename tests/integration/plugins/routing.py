@@ -6,6 +6,7 @@ import gc
 from collections import Counter
 
 from pyrox import Middleware, Request, Response
+from pyrox.middleware import App
 
 
 class RouteByField(Middleware):
@@ -29,3 +30,16 @@ class Census(Middleware):
         gc.collect()
         found = Counter(type(thing).__name__ for thing in gc.get_objects())
         return Response.json_of({kind: found[kind] for kind in self.kinds})
+
+
+class Garbage(Middleware):
+    """Answers ``/garbage`` with how many objects only the collector could free since it was asked last."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app)
+        gc.disable()
+
+    def __call__(self, request: Request) -> Response:
+        if request.path != "/garbage":
+            return self.app(request)
+        return Response.json_of(gc.collect())
