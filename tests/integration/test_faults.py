@@ -72,6 +72,15 @@ def _check_it_serves(proxy: Proxy, target: str) -> None:
         assert client.ask(post(target, bytes(200_000), via(origin))).body == b"ok"
 
 
+@pytest.mark.parametrize("fault", ["closes at once", "sends garbage", "closes in the middle of a body"])
+def test_error_log_says_which_server_failed(shared_proxy: Proxy, target: str, fault: str) -> None:
+    with Origin(BAD_ORIGINS[fault]) as origin, Client(shared_proxy.address) as client:
+        client.send(get(target, via(origin)))
+        with contextlib.suppress(PeerClosed):
+            client.read_response()
+        shared_proxy.wait_for_log(f" WARNING <Request GET {target}>: {origin.url}: ")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_clients_that_reset_anywhere_in_their_request_leave_a_proxy_that_serves(
     shared_proxy: Proxy, target: str, share: float
