@@ -69,6 +69,7 @@ class ClientConnection:
         except ClientError as error:
             raw, refused = b"", error
         if raw is None:
+            self._lingers = False  # the last answer was read long ago, or the client has ended
             return False
         exchange = LiveExchange(self.stream, self.side.address, self.started)
         self.exchange = exchange

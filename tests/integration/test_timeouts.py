@@ -143,6 +143,16 @@ def test_client_idle_between_requests_is_let_go_without_a_word(client: Client, t
             assert client.read_until_closed() == (b"", "eof")
 
 
+def test_nothing_is_kept_for_a_client_that_was_idle_for_too_long(client: Client, target: str) -> None:
+    """It has read its last answer long ago, so there is nothing that a reset could destroy."""
+    with Origin(serve(OK)) as origin:
+        assert client.ask(get(target, via(origin))).status == 200
+        assert client.read_until_closed() == (b"", "eof")
+        with pytest.raises(OSError):
+            for _ in range(2):  # the first one is told that nobody is there any more
+                client.send(b"x")
+
+
 def test_client_that_never_sends_anything_is_let_go_without_a_word(client: Client) -> None:
     with Stopwatch(0.65):
         assert client.read_until_closed() == (b"", "eof")
