@@ -101,6 +101,8 @@ class Connector:
         limit = gevent.Timeout(self._timeouts.upstream_connect or None)
         try:
             name = server.host.encode("idna")  # here, because gevent prints what fails in its threads
+            if numeric := _numeric_address(name, server.port):
+                return numeric
             with limit:
                 found = gevent_socket.getaddrinfo(name, server.port, type=socket.SOCK_STREAM)
         except gevent.Timeout as timeout:
@@ -109,7 +111,7 @@ class Connector:
             raise _late(server, "name look-up", "dns_timeout") from None
         except (OSError, UnicodeError) as error:  # UnicodeError: no host name at all
             raise ConnectError(f"{server}: {error}", proxy_status="dns_error") from None
-        return [(family, address) for family, _, _, _, address in found]
+        return _usable(found)
 
     def _open(
         self, server: Server, family: int, address: Any, exchange: LiveExchange | None
@@ -156,6 +158,18 @@ class Connector:
         code = stream.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise _refused(server, code)
+
+
+def _numeric_address(name: bytes, port: int) -> list[tuple[int, Any]]:
+    """Return what needs no look-up, for which gevent has only a few threads; nothing for a real name."""
+    try:
+        return _usable(_socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST))
+    except _socket.gaierror:
+        return []
+
+
+def _usable(found: list[tuple[Any, ...]]) -> list[tuple[int, Any]]:
+    return [(family, address) for family, _, _, _, address in found]
 
 
 def _late(server: Server, what: str, token: str) -> UpstreamTimeout:

@@ -1,0 +1,47 @@
+"""Where a connection goes, before there is one."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from pyrox.config import parse_settings
+from pyrox.green import upstream
+from pyrox.green.stream import StreamSettings
+from pyrox.green.upstream import Connector
+from pyrox.upstreams.server import parse_server
+from tests.unit.green.rig import PATIENCE, Rig
+
+
+@pytest.fixture
+def connector(rig: Rig) -> Connector:
+    return Connector(StreamSettings(rig.clock, PATIENCE, 65536), parse_settings("").timeouts, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:8000", [(socket.AF_INET, ("127.0.0.1", 8000))]),
+        ("http://[::1]:8000", [(socket.AF_INET6, ("::1", 8000, 0, 0))]),
+        ("unix:/run/app.sock", [(socket.AF_UNIX, "/run/app.sock")]),
+    ],
+)
+def test_address_that_is_no_name_is_not_looked_up(
+    connector: Connector, monkeypatch: pytest.MonkeyPatch, url: str, expected: object
+) -> None:
+    """A look-up takes one of a few threads, and slow name servers may have all of them."""
+    monkeypatch.setattr(upstream.gevent_socket, "getaddrinfo", None)
+    assert connector._addresses(parse_server(url)) == expected
+
+
+def test_name_is_looked_up_and_each_of_its_addresses_may_be_tried(
+    connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(name: bytes, port: int, type: int) -> object:
+        assert (name, port, type) == (b"app.test", 80, socket.SOCK_STREAM)
+        return [(socket.AF_INET, type, 6, "", (f"10.0.0.{number}", port)) for number in (1, 2)]
+
+    monkeypatch.setattr(upstream.gevent_socket, "getaddrinfo", look_up)
+    found = connector._addresses(parse_server("http://app.test"))
+    assert found == [(socket.AF_INET, ("10.0.0.1", 80)), (socket.AF_INET, ("10.0.0.2", 80))]
