@@ -146,6 +146,7 @@ def test_full_disk_under_a_log_costs_lines_and_no_answer(which: str) -> None:
                 assert client.ask(get()).status == 200
             before = proxy.fd_count()
             assert client.ask(b"nonsense\r\n\r\n").status == 400
+            client.close()
             proxy.wait_until(lambda: proxy.fd_count() < before, "the client's end")
             if which == "access_log":
                 proxy.wait_for_log("No space left on device")
