@@ -5,10 +5,12 @@ bytes: an empty line. Where a body ends is not; it follows from the head (RFC 91
 parties that disagree about it is what request smuggling is made of. So the rooms are divided like this:
 ``head`` turns bytes into heads and back, and refuses what is not beyond doubt; ``framing`` decides
 where a body ends and codes it; ``forwarding`` is what a proxy changes between its two sides;
-``headers`` and ``message`` are what a middleware sees. Nothing in this package knows a socket.
+``headers`` and ``message`` are what a middleware sees, ``model`` what a filter of Pyrox 0.4 sees of them.
+Nothing in this package knows a socket.
 """
 
 from pyrox.http.headers import Headers
 from pyrox.http.message import Request, Response
+from pyrox.http.model import HttpHeader, HttpMessage, HttpRequest, HttpResponse
 
-__all__ = ["Headers", "Request", "Response"]
+__all__ = ["Headers", "HttpHeader", "HttpMessage", "HttpRequest", "HttpResponse", "Request", "Response"]

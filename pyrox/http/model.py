@@ -1,0 +1,309 @@
+"""The messages of Pyrox 0.4 and 0.5, as views: each holds a native ``Request`` or ``Response``.
+
+What a filter asks for is looked up when it asks, and what it changed is carried over by ``write_back``;
+a header that no filter touched costs nothing. New code has no need of this module.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pyrox.http.body import Body, Message
+from pyrox.http.framing import CHUNKED
+from pyrox.http.headers import Field, make_field
+from pyrox.http.message import Request, Response
+
+Text = str | bytes | bytearray
+View = TypeVar("View", bound="HttpMessage")
+
+
+def as_text(value: Text) -> str:
+    """Return ``value`` as the str that stands for it on the wire; raises ``TypeError`` for no text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode("latin-1")
+    raise TypeError(f"str, bytes or bytearray is expected, not {value!r}")
+
+
+def _lower(name: Text) -> bytes:
+    return as_text(name).lower().encode("latin-1", "replace")
+
+
+class HttpHeader:
+    """A header: its ``name``, and in ``values`` one item for each line it stands on, in order.
+
+    Both may be str, bytes or bytearray; the proxy itself makes them str.
+    """
+
+    __slots__ = ("_sent", "name", "values")
+
+    def __init__(self, name: Text) -> None:
+        self.name = name
+        self.values: list[Text] = []
+        self._sent: tuple[Text, ...] | None = None  # name and values as the native message has them
+
+    @classmethod
+    def _of(cls, name: str, values: list[str]) -> HttpHeader:
+        header = cls(name)
+        header.values += values
+        header._sent = (name, *values)
+        return header
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether name or values are other than those of the native message."""
+        return (self.name, *self.values) != self._sent
+
+    def lines(self) -> list[Field]:
+        """Return the field lines; raises ``ValueError`` for a name or a value that cannot be sent."""
+        name = as_text(self.name)
+        return [make_field(name, as_text(value)) for value in self.values]
+
+    def __repr__(self) -> str:
+        return f"HttpHeader({self.name!r}, {self.values!r})"
+
+
+class HttpMessage:
+    """What requests and responses share: ``version``, headers, and ``local_data``.
+
+    ``local_data`` is a dict for what filters tell each other; it is one for the request and its response,
+    and does not change either. ``version`` is what the peer speaks; assigning another changes ``to_bytes()``
+    alone, because each side of a proxy speaks its own (RFC 9110 2.5).
+    """
+
+    _native: Any  # the Request or Response behind this view
+    version: Text
+
+    def __init__(self, version: Text = "1.1") -> None:
+        self._behold(self._blank(), {})
+        self.version = version
+        self.set_default_headers()
+
+    @staticmethod
+    def _blank() -> Message:
+        return Message(b"", ())
+
+    def _behold(self, native: Message, local_data: dict[str, Any]) -> None:
+        self._native = native
+        self.local_data = local_data
+        self.version = native.version
+        # All headers if _has_all, else those that were asked for, None in place of one that was removed.
+        self._headers: dict[str, HttpHeader | None] = {}
+        self._has_all = False
+
+    @property
+    def headers(self) -> dict[str, HttpHeader]:
+        """All headers, by their names in lower case; changes to the dict reach the wire."""
+        if not self._has_all:
+            self._has_all, asked_for = True, self._headers
+            self._headers = {key: asked_for.get(key, header) for key, header in self._find_all().items()}
+            self._headers.update(asked_for)
+            for key in [key for key, header in self._headers.items() if header is None]:
+                del self._headers[key]
+        return self._headers  # type: ignore[return-value]
+
+    @headers.setter
+    def headers(self, headers: dict[str, HttpHeader]) -> None:
+        self._headers, self._has_all = headers, True  # type: ignore[assignment]
+
+    def get_header(self, name: Text) -> HttpHeader | None:
+        """Return the header called ``name``, in any case, or None."""
+        key = as_text(name).lower()
+        if self._has_all or key in self._headers:
+            return self._headers.get(key)
+        values = self._values_of(key)
+        if values is None:
+            return None
+        header = self._headers[key] = HttpHeader._of(*values)
+        return header
+
+    def header(self, name: Text) -> HttpHeader:
+        """Return the header called ``name``, in any case; a new one, without values, if there is none."""
+        found = self.get_header(name)
+        return self._attach(name) if found is None else found
+
+    def replace_header(self, name: Text) -> HttpHeader:
+        """Return a new header called ``name``, without values, in place of what there was."""
+        return self._attach(name)
+
+    def remove_header(self, name: Text) -> bool:
+        """Remove the header called ``name``, in any case; returns whether there was one."""
+        if self.get_header(name) is None:
+            return False
+        key = as_text(name).lower()
+        if self._has_all:
+            del self._headers[key]
+        else:
+            self._headers[key] = None
+        return True
+
+    def set_default_headers(self) -> None:
+        """Called by the constructor; a subclass may add here what its messages begin with."""
+
+    def write_back(self) -> None:
+        """Make the native message have the headers of this one.
+
+        Raises ``ValueError`` for what cannot be sent, such as a line break, and ``TypeError`` for what is
+        no text; the native message is then as it was.
+        """
+        if not self._headers and not self._has_all:
+            return
+        changes = self._changes()
+        if not changes:
+            return
+        fields: list[Field] = []
+        for field in self._native.headers.fields:
+            lines = changes.get(field[0])
+            if lines is None:
+                fields.append(field)
+            else:  # all lines of a name come together, where its first one was
+                fields += lines
+                changes[field[0]] = []
+        self._native.headers.fields = fields + [line for lines in changes.values() for line in lines]
+        for header in filter(None, self._headers.values()):
+            header._sent = (header.name, *header.values)
+
+    def _attach(self, name: Text) -> HttpHeader:
+        header = self._headers[as_text(name).lower()] = HttpHeader(name)
+        return header
+
+    def _changes(self) -> dict[bytes, list[Field]]:
+        """Return the new lines of every name whose lines are not what they were."""
+        changes: dict[bytes, list[Field]] = {}
+        if self._has_all:
+            for key, header in self.headers.items():
+                if not isinstance(header, HttpHeader):
+                    raise TypeError(f"headers[{key!r}] is {header!r}, not an HttpHeader")
+            kept = {_lower(header._sent[0]) for header in self.headers.values() if header._sent}
+            changes = {field[0]: [] for field in self._native.headers.fields if field[0] not in kept}
+        for key, header in self._headers.items():
+            if header is None:
+                changes[_lower(key)] = []
+            elif header.is_changed:
+                if header._sent:
+                    changes.setdefault(_lower(header._sent[0]), [])
+                changes.setdefault(_lower(header.name), []).extend(header.lines())
+        return changes
+
+    def _values_of(self, key: str) -> tuple[str, list[str]] | None:
+        wanted = _lower(key)
+        fields = [field for field in self._native.headers.fields if field[0] == wanted]
+        if fields:
+            return fields[0][1].decode("latin-1"), [field[2].decode("latin-1") for field in fields]
+        return self._framing().get(key)
+
+    def _find_all(self) -> dict[str, HttpHeader]:
+        found: dict[str, tuple[str, list[str]]] = {}
+        for name, value in self._native.headers.items():
+            found.setdefault(name.lower(), (name, []))[1].append(value)
+        return {key: HttpHeader._of(*values) for key, values in {**self._framing(), **found}.items()}
+
+    def _framing(self) -> dict[str, tuple[str, list[str]]]:
+        """The fields that say where the body ends: the native message has parsed and removed them."""
+        length = getattr(self._native, "content_length", None)
+        if CHUNKED in (length, getattr(self._native, "body_length", None)):
+            return {"transfer-encoding": ("Transfer-Encoding", ["chunked"])}
+        if length is None or length < 0:
+            return {}
+        return {"content-length": ("Content-Length", [str(length)])}
+
+    def _encode(self, start_line: str) -> bytes:
+        lines = [line for header in self.headers.values() for line in header.lines()]
+        head = [start_line.encode("latin-1"), *(line[1] + b": " + line[2] for line in lines), b"", b""]
+        return b"\r\n".join(head)
+
+
+class HttpRequest(HttpMessage):
+    """A request: ``method`` and ``url`` besides what each message has."""
+
+    _native: Request
+
+    @staticmethod
+    def _blank() -> Message:
+        return Request("GET", "/")
+
+    @classmethod
+    def of(cls, native: Request) -> HttpRequest:
+        """Return a view on ``native``; its ``local_data`` is the request's ``state``."""
+        view = cls.__new__(cls)
+        view._behold(native, native.state)
+        return view
+
+    @property
+    def method(self) -> str:
+        """The method; assigning anything but a token raises ``ValueError``."""
+        return self._native.method
+
+    @method.setter
+    def method(self, method: Text) -> None:
+        self._native.method = as_text(method)
+
+    @property
+    def url(self) -> str:
+        """Path and query, percent-encoded; a fragment that is assigned with them is dropped.
+
+        Assigning what is no request target raises ``ValueError``.
+        """
+        return self._native.target
+
+    @url.setter
+    def url(self, url: Text) -> None:
+        self._native.target = as_text(url).partition("#")[0]
+
+    def to_bytes(self) -> bytes:
+        """Return the head as it would stand on the wire; raises ``ValueError`` when it could not."""
+        return self._encode(f"{self.method} {self.url} HTTP/{as_text(self.version)}")
+
+
+class HttpResponse(HttpMessage):
+    """A response: ``status`` besides what each message has."""
+
+    _native: Response
+
+    @staticmethod
+    def _blank() -> Message:
+        return Response(200)
+
+    @classmethod
+    def of(cls, native: Response, request: HttpRequest) -> HttpResponse:
+        """Return a view on ``native``, the answer to ``request``, whose ``local_data`` it shares."""
+        view = cls.__new__(cls)
+        view._behold(native, request.local_data)
+        return view
+
+    @property
+    def status(self) -> str:
+        """The status code and, after a space, its reason phrase: ``"404 Not Found"``.
+
+        A code alone, also as an int, may be assigned and gets its usual phrase. Assigning anything but
+        a final status, 200 to 599, raises ``ValueError``.
+        """
+        return f"{self._native.status} {self._native.reason}".rstrip()
+
+    @status.setter
+    def status(self, status: Text | int) -> None:
+        code, _, reason = (str(status) if isinstance(status, int) else as_text(status)).partition(" ")
+        if not code.isascii() or not code.isdigit():
+            raise ValueError(f"status {status!r} does not begin with a status code")
+        self._native.status = int(code)
+        if reason:
+            self._native.reason = reason
+
+    def to_bytes(self) -> bytes:
+        """Return the head as it would stand on the wire; raises ``ValueError`` when it could not."""
+        return self._encode(f"HTTP/{as_text(self.version)} {self.status}")
+
+    def to_native(self, body: Body = b"") -> Response:
+        """Return a new native response with this head and ``body``.
+
+        Raises ``ValueError`` or ``TypeError`` when a header cannot be sent.
+        """
+        self.write_back()
+        response = Response(self._native.status, body)
+        response.reason = self._native.reason
+        response.headers = self._native.headers.copy()
+        declared = response.headers.get("content-length", "")
+        if declared.isascii() and declared.isdigit() and len(declared) < 20:
+            response.content_length = int(declared)  # for the answer to HEAD, when body is a stream
+        return response
