@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from pyrox.config_report import did_you_mean
+from pyrox.config_rules_process import process_problems
 from pyrox.log_format import validate_format
 from pyrox.settings import PipelineSettings, Settings, SslSettings
 
@@ -23,6 +24,7 @@ def broken_rules(settings: Settings) -> Iterator[Problem]:
         yield "core", "plugin_paths", "; ".join(f"{path!r} is not a directory" for path in missing)
     if settings.core.enable_profiling:
         yield "core", "enable_profiling", "profiling is not implemented in this release; set it to no"
+    yield from process_problems(settings.core)
     yield from _tls_problems(settings.ssl)
     yield from _pipeline_problems(settings.pipeline)
     yield from _limit_problems(settings)

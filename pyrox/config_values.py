@@ -52,6 +52,7 @@ def checks(directory: str) -> dict[str, Callable[..., object]]:
         "seconds": check_seconds,
         "size": check_size,
         "text": check_text,
+        "octal": check_octal,
         "choice": check_choice,
         "names": lambda value: tuple(_items(value)),
         "bind_list": check_binds,
@@ -86,6 +87,14 @@ def check_integer(value: Raw, min: str, max: str) -> int:
     if not int(min) <= int(text) <= int(max):
         raise ValueError(f"{text} is not from {min} to {max}")
     return int(text)
+
+
+def check_octal(value: Raw) -> str:
+    """Read permission bits in octal, ``022`` or ``0o22``; returns the digits, or ``""`` for no value."""
+    text = check_text(value)
+    if text and (re.fullmatch(r"(0o)?[0-7]{1,4}", text) is None or int(text, 8) > 0o777):
+        raise ValueError(f"{text!r} is not an octal number from 0 to 777")
+    return text and f"{int(text, 8):03o}"
 
 
 def check_choice(value: Raw, *choices: str) -> str:

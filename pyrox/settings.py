@@ -23,8 +23,18 @@ class CoreSettings:
     enable_profiling: bool
     worker_connections: int
     graceful_timeout: float
+    tunnel_grace: float
+    worker_timeout: float
+    max_requests: int  # 0: no limit
+    max_requests_jitter: int
     backlog: int
     reload: bool
+    pid_file: str | None
+    user: str  # "": the master's
+    group: str
+    umask: str  # octal digits; "": as inherited
+    daemon: bool
+    proc_name: str
 
 
 @dataclass(frozen=True, slots=True)

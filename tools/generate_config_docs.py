@@ -44,7 +44,8 @@ allow = 10.0.0.0/8,
 - A bad file is not used: all of its problems are listed, one a line, and the exit status is 2. A reload
   (`SIGHUP`) with a bad file changes nothing.
 - Flags win over the file: `--workers` over `processes`, `--bind` over `bind_host`, `--plugin-paths` over
-  `plugin_paths`, `--reload` over `reload`.
+  `plugin_paths`, `--reload` over `reload`, `--daemon` over `daemon`, `--pid` over `pid_file`, `--user` and
+  `--group` over `user` and `group`.
 
 ## Values
 
@@ -71,6 +72,7 @@ KINDS = {
     "seconds": "time",
     "size": "size",
     "text": "text",
+    "octal": "octal number",
     "choice": "one of",
     "names": "list of names",
     "bind_list": "list of addresses",
