@@ -27,6 +27,7 @@ from pyrox.settings import (
     LimitSettings,
     LoggingSettings,
     MiddlewareSettings,
+    RawValue,
     RoutingSettings,
     Settings,
     SslSettings,
@@ -93,6 +94,26 @@ def parse_settings(
             report.problems += error.problems
     report.raise_if_any()
     return settings
+
+
+def read_given(path: str) -> dict[str, dict[str, str]]:
+    """Return what the file at ``path`` sets, as section -> option -> text, without [[subsections]].
+
+    The text is as written, less quotes; references are resolved and paths absolute. Raises ``ConfigError``
+    for every fault that Pyrox would find in the file itself, whatever the machine it is read on.
+    """
+    report = Report(path, {})
+    tree = _parse(_read(path).split("\n"), report)
+    settings = _build(path, tree, report)
+    report.raise_if_any()
+    return {
+        section: {
+            key: _as_text(getattr(getattr(settings, section), key) if _is_path(section, key) else value)
+            for key, value in options.items()
+            if not isinstance(value, dict)
+        }
+        for section, options in tree.items()
+    }
 
 
 def read_spec() -> tuple[dict[str, str], list[Option]]:
@@ -212,6 +233,15 @@ def _override(tree: Tree, overrides: Overrides) -> None:
 def _spec() -> ConfigObj:
     with open(_SPEC, encoding="utf-8") as file:
         return ConfigObj(file.read().split("\n"), _inspec=True, interpolation=False, raise_errors=True)
+
+
+def _is_path(section: str, key: str) -> bool:
+    check = _spec()[section].get(key, "")
+    return isinstance(check, str) and check.startswith(("path", "output", "directory_list"))
+
+
+def _as_text(value: RawValue | tuple[str, ...] | None) -> str:
+    return (value or "") if isinstance(value, str | None) else ", ".join(value)
 
 
 def _comment(lines: list[str]) -> str:
