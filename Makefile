@@ -1,6 +1,6 @@
 # Each thing a person does has one verb here; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help start demo test lint format docs bench load ci clean
+.PHONY: help start demo test lint format docs dist deb bench load ci clean
 
 DEV := ./pyrox_dev.sh
 
@@ -26,6 +26,12 @@ format:  ## let ruff mend what it can
 
 docs:  ## write docs/configuration.md anew from the configspec
 	$(DEV) python tools/generate_config_docs.py
+
+dist:  ## build the wheel and the sdist into dist/
+	$(DEV) python -m build --outdir dist .
+
+deb:  ## build the Debian package into dist/
+	tools/build-deb
 
 bench:  ## measure Pyrox beside other proxies; ARGS= goes to benchmarks/run.py
 	$(DEV) python benchmarks/run.py $(ARGS)
