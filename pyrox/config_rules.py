@@ -12,11 +12,6 @@ from pyrox.settings import PipelineSettings, Settings, SslSettings
 
 Problem = tuple[str, str, str]  # section, key, reason
 
-_NO_FILTERS = (
-    "filters of Pyrox 0.4 and 0.5 are not implemented in this release; "
-    "empty it, and put a middleware into [middleware] stack instead"
-)
-
 
 def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield every rule that ``settings`` breaks."""
@@ -32,6 +27,8 @@ def broken_rules(settings: Settings) -> Iterator[Problem]:
         yield "logging", "access_log_format", reason
     if settings.upstream.ca_file is not None and (reason := _authorities_problem(settings.upstream.ca_file)):
         yield "upstream", "ca_file", reason
+    if settings.upstream.proxy_protocol != "off" and "demo" in settings.routing.upstream_hosts:
+        yield "upstream", "proxy_protocol", "the demo upstream does not understand it; set it to off"
 
 
 def _limit_problems(settings: Settings) -> Iterator[Problem]:
@@ -49,8 +46,6 @@ def _pipeline_problems(pipeline: PipelineSettings) -> Iterator[Problem]:
             if alias not in pipeline.aliases:
                 hint = did_you_mean(alias, list(pipeline.aliases))
                 yield "pipeline", key, f"{alias!r} is not defined by an option {alias} = dotted.Class{hint}"
-        if listed:
-            yield "pipeline", key, _NO_FILTERS
     for alias, target in pipeline.aliases.items():
         if not target:
             yield "pipeline", alias, "names no class; write dotted.Class"

@@ -42,7 +42,7 @@ def check_middleware(settings: Settings) -> None:
     """
     from pyrox.middleware.stack import check_stack
 
-    check_stack(settings.middleware, settings.source)
+    check_stack(settings)
 
 
 def check_middleware_in_child(settings: Settings) -> None:
@@ -52,7 +52,7 @@ def check_middleware_in_child(settings: Settings) -> None:
     could never hand them a newer one. A mistake found in a worker, on the other hand, is found too late:
     after a reload there would be none left that serves.
     """
-    if not settings.middleware.stack:
+    if not settings.middleware.stack and not settings.pipeline.upstream and not settings.pipeline.downstream:
         return
     reader, writer = os.pipe()
     child = os.fork()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from typing import Literal
 
 Network = IPv4Network | IPv6Network
 RawValue = str | list[str]
@@ -57,6 +58,7 @@ class PipelineSettings:
     upstream: tuple[str, ...]
     downstream: tuple[str, ...]
     use_singletons: bool
+    filter_lifetime: Literal["request", "connection", "worker"]
     aliases: Mapping[str, str]
     options: Mapping[str, Mapping[str, str]]
 
@@ -83,6 +85,7 @@ class MiddlewareSettings:
 class HttpSettings:
     underscore_headers: str  # drop | allow | reject
     trusted_proxies: tuple[Network, ...]
+    proxy_protocol_from: tuple[Network | str, ...]  # the one text is "unix"
     forwarded: bool
 
 
@@ -118,6 +121,7 @@ class TimeoutSettings:
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     idle_connections: int  # kept per server and worker
+    proxy_protocol: str  # off | v1 | v2
     verify: bool
     ca_file: str | None
 

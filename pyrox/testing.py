@@ -137,7 +137,7 @@ class TestClient:
         is_text = isinstance(config, str) and "\n" in config
         settings = parse_settings(cast(str, config)) if is_text else load_settings(os.fspath(config))
         use_plugin_paths(settings)
-        client = cls(load_stack(settings.middleware, settings.source), upstream, **options)
+        client = cls(load_stack(settings), upstream, **options)
         client._trusted_proxies = settings.http.trusted_proxies
         client._head_limits = HeadLimits(
             settings.limits.request_line,

@@ -11,6 +11,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from time import time
+from typing import Any
 
 from pyrox.errors import ClientError
 from pyrox.http.headers import Field, Headers
@@ -30,9 +31,20 @@ class ClientSide:
     * ``address``: the peer's IP address, ``"unix"`` for a unix socket; ``port``: its port or 0.
     * ``tls``: whether the peer speaks TLS to Pyrox.
     * ``trusted``: whether the peer is in ``trusted_proxies``, so that its X-Forwarded-* count.
+    * ``state``: a scratch dict that lives as long as the connection.
     """
 
-    __slots__ = ("_for_field", "_proto_field", "_trust", "address", "forwarded", "port", "tls", "trusted")
+    __slots__ = (
+        "_for_field",
+        "_proto_field",
+        "_state",
+        "_trust",
+        "address",
+        "forwarded",
+        "port",
+        "tls",
+        "trusted",
+    )
 
     def __init__(
         self,
@@ -47,6 +59,7 @@ class ClientSide:
         self.port = port
         self.tls = tls
         self.forwarded = forwarded
+        self._state: dict[object, Any] | None = None
         self._trust = trusted_proxies
         self.trusted = bool(trusted_proxies) and is_in_networks(address, trusted_proxies)
         # A unix socket's peer has no address; RFC 7239 6.2 has a word for that.
@@ -54,6 +67,13 @@ class ClientSide:
         self._for_field: Field = (b"x-forwarded-for", b"X-Forwarded-For", node)
         proto = b"https" if tls else b"http"
         self._proto_field: Field = (b"x-forwarded-proto", b"X-Forwarded-Proto", proto)
+
+    @property
+    def state(self) -> dict[object, Any]:
+        """A scratch dict that lives as long as the connection; middleware keep things in it."""
+        if self._state is None:
+            self._state = {}
+        return self._state
 
     def address_of(self, headers: Headers) -> str:
         """The client's address: walking X-Forwarded-For from the right, the first untrusted one.

@@ -172,9 +172,9 @@ class HttpMessage:
         """Return the new lines of every name whose lines are not what they were."""
         changes: dict[bytes, list[Field]] = {}
         if self._has_all:
-            for key, header in self.headers.items():
-                if not isinstance(header, HttpHeader):
-                    raise TypeError(f"headers[{key!r}] is {header!r}, not an HttpHeader")
+            for name, value in self.headers.items():
+                if not isinstance(value, HttpHeader):
+                    raise TypeError(f"headers[{name!r}] is {value!r}, not an HttpHeader")
             kept = {_lower(header._sent[0]) for header in self.headers.values() if header._sent}
             changes = {field[0]: [] for field in self._native.headers.fields if field[0] not in kept}
         for key, header in self._headers.items():

@@ -7,20 +7,24 @@ what is left at run time is a chain of plain calls.
 
 from __future__ import annotations
 
-import importlib
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType, MethodType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pyrox.config_report import Report, did_you_mean
 from pyrox.errors import ConfigError, HTTPError, NoRoute, ProxyError
 from pyrox.http.headers import Headers
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App
+from pyrox.middleware.importing import failure_of, import_target
 from pyrox.middleware.options import bind_options
-from pyrox.settings import MiddlewareSettings
+from pyrox.settings import MiddlewareSettings, Settings
+
+if TYPE_CHECKING:
+    from pyrox.compat_loading import ConfiguredFilters
 
 Factory = Callable[[App], App]
 
@@ -31,6 +35,7 @@ BUILT_IN = {
 }
 # Who else may have answered, in the access log: a middleware of that name could not be told apart.
 _TAKEN = ("pyrox", "upstream")
+_FILTERS = "filters"  # stands for the filters of [pipeline]
 _SECTION = "middleware"
 
 
@@ -140,6 +145,17 @@ class ConfiguredMiddleware:
             raise self._problem("class", f"made {middleware!r}, which is not callable")
         return middleware
 
+    def check(self, report: Report) -> list[str]:
+        """Make the middleware and throw it away; returns warnings, of which there are none yet."""
+        try:
+            self(_no_upstream)
+        except ConfigError as error:
+            report.problems += error.problems
+        except Exception as error:  # a constructor may fail in any way
+            traceback.print_exception(error)
+            report.add(_SECTION, "", failure_of(error), self.name)
+        return []
+
     def _problem(self, option: str, reason: str) -> ConfigError:
         report = Report(self.source, {})
         report.add(_SECTION, option, reason, self.name)
@@ -152,32 +168,27 @@ def _split_message(message: str) -> tuple[str, str]:
     return (option, reason) if colon and option.isidentifier() else ("", message)
 
 
-def load_stack(settings: MiddlewareSettings, source: str) -> list[tuple[str, Factory]]:
+def load_stack(settings: Settings) -> list[tuple[str, Factory]]:
     """Resolve every name of ``stack`` to its name and a factory, for ``build_stack``.
 
-    Imports the classes, so call it where they may be imported: in a worker, after patching. ``source``
-    is the configuration file's name for messages. Raises ``ConfigError`` with every problem found.
+    The filters of [pipeline] are one of the layers. Imports the classes, so call it where they may be
+    imported: in a worker, after patching. Raises ``ConfigError`` with every problem found.
     """
-    layers, report = _resolve(settings, source)
+    layers, report = _resolve(settings)
     report.raise_if_any()
     return [(layer.name, layer) for layer in layers]
 
 
-def check_stack(settings: MiddlewareSettings, source: str) -> None:
+def check_stack(settings: Settings) -> None:
     """Construct every middleware of ``stack`` once and throw it away, as ``pyrox --check`` does.
 
     Raises ``ConfigError`` with every problem found, those that constructors find included. What only its
-    author can understand is also shown with its traceback, on standard error.
+    author can understand is also shown with its traceback, on standard error; so are warnings.
     """
-    layers, report = _resolve(settings, source)
+    layers, report = _resolve(settings)
     for layer in layers:
-        try:
-            layer(_no_upstream)
-        except ConfigError as error:
-            report.problems += error.problems
-        except Exception as error:  # a constructor may fail in any way
-            traceback.print_exception(error)
-            report.add(_SECTION, "", _failure(error), layer.name)
+        for warning in layer.check(report):
+            print(f"warning: {warning}", file=sys.stderr)
     report.raise_if_any()
 
 
@@ -185,25 +196,44 @@ def _no_upstream(request: Request) -> Response:
     raise NoRoute("the stack was only built to check it")
 
 
-def _resolve(settings: MiddlewareSettings, source: str) -> tuple[list[ConfiguredMiddleware], Report]:
-    report = Report(source, {})
-    layers: list[ConfiguredMiddleware] = []
-    for position, name in enumerate(settings.stack):
-        if fault := _fault_of(name, settings, settings.stack[:position]):
+def _resolve(settings: Settings) -> tuple[list[ConfiguredMiddleware | ConfiguredFilters], Report]:
+    report = Report(settings.source, {})
+    layers: list[ConfiguredMiddleware | ConfiguredFilters] = []
+    names = settings.middleware.stack
+    filters = _filters_of(settings, report)
+    if filters is not None and _FILTERS not in names:
+        names = (*names, _FILTERS)
+    for position, name in enumerate(names):
+        if fault := _fault_of(name, settings.middleware, names[:position]):
             report.add(_SECTION, "stack", fault)
-            continue
-        options = dict(settings.sections.get(name, {}))
-        try:
-            target = _import_target(options.pop("class", BUILT_IN.get(name)))
-        except ImportError as error:
-            report.add(_SECTION, "class", str(error), name)
-            continue
-        arguments, problems = bind_options(target, options)
-        for option, reason in problems:
-            report.add(_SECTION, option, reason, name)
-        if not problems:
-            layers.append(ConfiguredMiddleware(source, name, target, arguments))
+        elif name != _FILTERS:
+            layers += _layer_of(name, settings, report)
+        elif filters is not None:
+            layers.append(filters)
     return layers, report
+
+
+def _filters_of(settings: Settings, report: Report) -> ConfiguredFilters | None:
+    """Return the layer of [pipeline]; None, and nothing of it imported, when no filters are listed."""
+    if not settings.pipeline.upstream and not settings.pipeline.downstream:
+        return None
+    from pyrox.compat_loading import configure_filters
+
+    return configure_filters(_FILTERS, settings, report)
+
+
+def _layer_of(name: str, settings: Settings, report: Report) -> list[ConfiguredMiddleware]:
+    """Return the middleware of that name; none when there is a problem with it."""
+    options = dict(settings.middleware.sections.get(name, {}))
+    try:
+        target = import_target(options.pop("class", BUILT_IN.get(name)))
+    except ImportError as error:
+        report.add(_SECTION, "class", str(error), name)
+        return []
+    arguments, problems = bind_options(target, options)
+    for option, reason in problems:
+        report.add(_SECTION, option, reason, name)
+    return [] if problems else [ConfiguredMiddleware(settings.source, name, target, arguments)]
 
 
 def _fault_of(name: str, settings: MiddlewareSettings, before: Sequence[str]) -> str:
@@ -211,36 +241,10 @@ def _fault_of(name: str, settings: MiddlewareSettings, before: Sequence[str]) ->
         return f"{name!r} is listed twice"
     if name in _TAKEN:
         return f"{name!r} means something else in the access log; choose another name"
+    if name == _FILTERS:
+        taken = f"{name!r} stands for the filters of [pipeline]; give [[{name}]] another name"
+        return taken if name in settings.sections else ""
     if name not in BUILT_IN and name not in settings.sections:
-        hint = did_you_mean(name, [*settings.sections, *BUILT_IN])
+        hint = did_you_mean(name, [*settings.sections, *BUILT_IN, _FILTERS])
         return f"{name!r} has no section [[{name}]] and is not built in{hint}"
     return ""
-
-
-def _import_target(path: object) -> Callable[..., App]:
-    """Import ``package.module.Class`` or ``package.module:Class``; every failure is an ImportError."""
-    if not isinstance(path, str):
-        raise ImportError("must be one dotted name, as in 'class = package.module.Class'")
-    module_name, _, attribute = path.rpartition(":" if ":" in path else ".")
-    if not module_name or not attribute:
-        raise ImportError(f"{path!r} is not package.module.Class")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # a module may fail in any way; the operator needs to know in which
-        raise ImportError(f"cannot import {module_name}: {_failure(error)}") from error
-    target: Any = module
-    for part in attribute.split("."):
-        if not hasattr(target, part):
-            raise ImportError(f"{module_name} has no {attribute}{did_you_mean(part, dir(target))}")
-        target = getattr(target, part)
-    if not callable(target):
-        raise ImportError(f"{path} is {target!r}, which is not callable")
-    return cast(Callable[..., App], target)
-
-
-def _failure(error: Exception) -> str:
-    """Say what went wrong and in which line, for a report without a traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
-    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {error}{place}"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pyrox.config import parse_settings
 from pyrox.errors import ConfigError
 from pyrox.http.message import Request, Response
 from pyrox.middleware import App, Middleware
 from pyrox.middleware.stack import BUILT_IN, build_stack, check_stack, load_stack
-from pyrox.settings import MiddlewareSettings, RawOptions
+from pyrox.settings import MiddlewareSettings, RawOptions, Settings
 
 HERE = __name__
 
@@ -62,21 +64,19 @@ def upstream(request: Request) -> Response:
     return Response(200)
 
 
-def settings_of(*stack: str, **sections: RawOptions) -> MiddlewareSettings:
-    return MiddlewareSettings(stack, sections)
+def settings_of(*stack: str, **sections: RawOptions) -> Settings:
+    return replace(parse_settings("", "p.ini"), middleware=MiddlewareSettings(stack, sections))
 
 
 def problems_of(*stack: str, **sections: RawOptions) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        load_stack(settings_of(*stack, **sections), "p.ini")
+        load_stack(settings_of(*stack, **sections))
     return caught.value.problems
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_needs_no_class(name: str) -> None:
-    layers = load_stack(
-        settings_of(name, **{name: {"deny": "::1"} if name == "access_control" else {}}), "p.ini"
-    )
+    layers = load_stack(settings_of(name, **{name: {"deny": "::1"} if name == "access_control" else {}}))
     assert [layer_name for layer_name, _ in layers] == [name]
     assert isinstance(layers[0][1](upstream), Middleware)
 
@@ -88,27 +88,27 @@ def test_class_and_function_with_typed_options() -> None:
         my_limit={"class": f"{HERE}.Limit", "limit": "5"},
         my_mark={"class": f"{HERE}:mark", "text": "yes"},
     )
-    app = build_stack(load_stack(settings, "p.ini"), upstream)
+    app = build_stack(load_stack(settings), upstream)
     assert app(Request("GET", "/")).headers.items() == [("X-Mark", "yes"), ("X-Limit", "5")]
 
 
 def test_class_in_a_class_is_named_behind_a_colon() -> None:
-    [(_, factory)] = load_stack(settings_of("inner", inner={"class": f"{HERE}:Outer.Inner"}), "p.ini")
+    [(_, factory)] = load_stack(settings_of("inner", inner={"class": f"{HERE}:Outer.Inner"}))
     assert isinstance(factory(upstream), Outer.Inner)
 
 
 def test_section_of_a_built_in_may_name_another_class() -> None:
-    layers = load_stack(settings_of("headers", headers={"class": f"{HERE}.mark"}), "p.ini")
+    layers = load_stack(settings_of("headers", headers={"class": f"{HERE}.mark"}))
     assert build_stack(layers, upstream)(Request("GET", "/")).headers["x-mark"] == "marked"
 
 
 def test_section_that_is_not_in_the_stack_is_not_looked_at() -> None:
-    assert load_stack(settings_of(off={"class": "no.such.thing"}), "p.ini") == []
+    assert load_stack(settings_of(off={"class": "no.such.thing"})) == []
 
 
 def test_loading_constructs_nothing() -> None:
     before = Limit.made
-    load_stack(settings_of("a", a={"class": f"{HERE}.Limit", "limit": "5"}), "p.ini")
+    load_stack(settings_of("a", a={"class": f"{HERE}.Limit", "limit": "5"}))
     assert Limit.made == before
 
 
@@ -181,7 +181,7 @@ def test_module_that_fails_says_how_and_where(
 
 def checked(*stack: str, **sections: RawOptions) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        check_stack(settings_of(*stack, **sections), "p.ini")
+        check_stack(settings_of(*stack, **sections))
     return caught.value.problems
 
 
@@ -204,17 +204,17 @@ def test_check_finds_what_only_constructors_know_beside_everything_else() -> Non
 
 
 def test_check_of_a_good_stack_says_nothing() -> None:
-    check_stack(settings_of("a", "request_id", a={"class": f"{HERE}.Limit", "limit": "1"}), "p.ini")
+    check_stack(settings_of("a", "request_id", a={"class": f"{HERE}.Limit", "limit": "1"}))
 
 
 def test_option_that_a_constructor_refuses_is_a_config_error_when_the_stack_is_built() -> None:
-    layers = load_stack(settings_of("a", a={"class": f"{HERE}.Limit", "limit": "-1"}), "p.ini")
+    layers = load_stack(settings_of("a", a={"class": f"{HERE}.Limit", "limit": "-1"}))
     with pytest.raises(ConfigError, match=r"p\.ini: \[middleware\] \[\[a\]\] limit: -1 is negative"):
         build_stack(layers, upstream)
 
 
 def test_other_failure_of_a_constructor_keeps_its_type_and_names_the_section() -> None:
-    layers = load_stack(settings_of("a", a={"class": f"{HERE}.Limit", "limit": "1", "unit": "!"}), "p.ini")
+    layers = load_stack(settings_of("a", a={"class": f"{HERE}.Limit", "limit": "1", "unit": "!"}))
     with pytest.raises(RuntimeError, match="out of order") as caught:
         build_stack(layers, upstream)
     assert caught.value.__notes__ == ["while making middleware 'a' of p.ini"]
