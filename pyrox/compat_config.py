@@ -102,10 +102,7 @@ class Configuration:
     """One attribute for each part, named after its section."""
 
     def __init__(
-        self,
-        cfg_cls_list: Iterable[type[ConfigurationPart]],
-        cfg: Options,
-        defaults: Defaults | None = None,
+        self, cfg_cls_list: Iterable[type[ConfigurationPart]], cfg: Options, defaults: Defaults | None
     ) -> None:
         for part_class in cfg_cls_list:
             part = part_class(cfg, defaults)

@@ -172,7 +172,7 @@ def load_pyrox_config(location: str | os.PathLike[str] = DEFAULT_LOCATION) -> Py
     parser = RawConfigParser()
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # aliases are told apart by case
     parser.read_dict(given)
-    return PyroxConfiguration(PARTS, parser)
+    return PyroxConfiguration(PARTS, parser, None)
 
 
 @cache
