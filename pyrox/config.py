@@ -17,7 +17,7 @@ from configobj.validate import Validator
 
 from pyrox.config_environment import References
 from pyrox.config_report import Report
-from pyrox.config_rules import broken_rules
+from pyrox.config_rules import broken_rules, contradictions
 from pyrox.config_sections import SectionReader, Tree
 from pyrox.config_values import checks
 from pyrox.errors import ConfigError
@@ -105,6 +105,8 @@ def read_given(path: str) -> dict[str, dict[str, str]]:
     report = Report(path, {})
     tree = _parse(_read(path).split("\n"), report)
     settings = _build(path, tree, report)
+    for section, key, reason in contradictions(settings):
+        report.add(section, key, reason)
     report.raise_if_any()
     return {
         section: {

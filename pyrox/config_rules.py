@@ -21,12 +21,17 @@ def broken_rules(settings: Settings) -> Iterator[Problem]:
         yield "core", "enable_profiling", "profiling is not implemented in this release; set it to no"
     yield from process_problems(settings.core)
     yield from _tls_problems(settings.ssl)
+    yield from contradictions(settings)
+    if settings.upstream.ca_file is not None and (reason := _authorities_problem(settings.upstream.ca_file)):
+        yield "upstream", "ca_file", reason
+
+
+def contradictions(settings: Settings) -> Iterator[Problem]:
+    """Yield the rules that are broken whatever the machine: between the options of a file."""
     yield from _pipeline_problems(settings.pipeline)
     yield from _limit_problems(settings)
     if reason := _format_problem(settings.logging.access_log_format):
         yield "logging", "access_log_format", reason
-    if settings.upstream.ca_file is not None and (reason := _authorities_problem(settings.upstream.ca_file)):
-        yield "upstream", "ca_file", reason
     if settings.upstream.proxy_protocol != "off" and "demo" in settings.routing.upstream_hosts:
         yield "upstream", "proxy_protocol", "the demo upstream does not understand it; set it to off"
 

@@ -230,7 +230,7 @@ def test_file_of_today_is_read_too(file: File, monkeypatch: pytest.MonkeyPatch) 
             bind_host = localhost:8080, "[::1]:8080"    # both families
             graceful_timeout = 500ms
             [logging]
-            access_log_format = "%h, %s # %r"
+            access_log_format = "$status, 100% # $request"
             verbosity = info
             [http]
             trusted_proxies = 10.0.0.0/8,
@@ -256,7 +256,7 @@ def test_file_of_today_is_read_too(file: File, monkeypatch: pytest.MonkeyPatch) 
     assert config.core.bind_host == "localhost:8080, [::1]:8080"
     assert config.core.get("graceful_timeout") == "500ms"
     assert config.logging.verbosity == "INFO"
-    assert config.logging.get("access_log_format") == "%h, %s # %r"
+    assert config.logging.get("access_log_format") == "$status, 100% # $request"
     assert config.pipeline.options() == ["Auth", "auth", "auth.tenant"]
     assert config.pipeline.get("auth.tenant") == "acme, inc"
 
@@ -271,6 +271,7 @@ def test_file_of_today_is_read_too(file: File, monkeypatch: pytest.MonkeyPatch) 
         ("[routing]\nupstream_hosts = ftp://a", ["[routing] upstream_hosts: 'ftp://a' is not"]),
         ("[core]\nplugin_paths = ${NOT_SET_ANYWHERE}", ["[core] plugin_paths: NOT_SET_ANYWHERE is not set"]),
         ("[core]\nprocesses = x\n[ssl]\nkey = y", ["[core] processes: ", "[ssl] key: unknown option"]),
+        ("[pipeline]\nauth = a.B\nupstream = aut", ["[pipeline] upstream: 'aut' is not defined by"]),
         ("[core\n", [":1: [core is no section here"]),
     ],
 )
