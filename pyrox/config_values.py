@@ -58,6 +58,7 @@ def checks(directory: str) -> dict[str, Callable[..., object]]:
         "bind_list": check_binds,
         "url_list": check_urls,
         "cidr_list": check_networks,
+        "peer_list": check_peers,
         "path": check_path,
         "output": check_output,
         "directory_list": check_directories,
@@ -201,6 +202,11 @@ def parse_url(text: str) -> str:
 def check_networks(value: Raw) -> tuple[Network, ...]:
     """Read networks in CIDR notation, or single addresses."""
     return _each(_network, _items(value))
+
+
+def check_peers(value: Raw) -> tuple[Network | str, ...]:
+    """Read networks, and ``unix`` for the peers of a unix socket, which have no address."""
+    return _each(lambda item: item if item == "unix" else _network(item), _items(value))
 
 
 def _authority(text: str, authority: str) -> str:

@@ -78,6 +78,7 @@ KINDS = {
     "bind_list": "list of addresses",
     "url_list": "list of servers",
     "cidr_list": "list of networks",
+    "peer_list": "list of networks and `unix`",
     "path": "file",
     "output": "file or `-`",
     "directory_list": "list of directories",

@@ -24,6 +24,7 @@ from pyrox.http.message import Request, Response
 
 if TYPE_CHECKING:
     from pyrox.green.engine import Engine
+    from pyrox.green.pool import UpstreamPool
 
 log = logging.getLogger("pyrox")
 
@@ -31,12 +32,13 @@ log = logging.getLogger("pyrox")
 class ClientConnection:
     """Reads requests, lets the stack answer them, sends the answers; one greenlet each."""
 
-    __slots__ = ("_half_closed", "_lingers", "engine", "exchange", "side", "started", "stream")
+    __slots__ = ("_half_closed", "_lingers", "engine", "exchange", "pool", "side", "started", "stream")
 
     def __init__(self, engine: Engine, stream: ClientStream, side: ClientSide) -> None:
         self.engine = engine
         self.stream = stream
         self.side = side
+        self.pool: UpstreamPool | None = None  # of connections that carry only this client's requests
         self.exchange: LiveExchange | None = None  # the one in progress
         self.started = 0.0  # first byte of the current request
         self._half_closed = False
@@ -52,6 +54,8 @@ class ClientConnection:
                 self.stream.linger(patience)
         finally:
             self.stream.close()
+            if self.pool is not None:
+                self.pool.close()
 
     def drain(self) -> None:
         """Give an idle client a moment to use the connection once more, then let it go."""
@@ -71,7 +75,7 @@ class ClientConnection:
         if raw is None:
             self._lingers = False  # the last answer was read long ago, or the client has ended
             return False
-        exchange = LiveExchange(self.stream, self.side.address, self.started)
+        exchange = LiveExchange(self.stream, self.side.address, self.started, self.pool)
         self.exchange = exchange
         exchange.bytes_received = len(raw)
         response: Response | None = None

@@ -14,6 +14,7 @@ from pyrox.green.deadlines import Deadlines
 from pyrox.green.exchange import LiveExchange
 from pyrox.green.forwarder import Forwarder
 from pyrox.green.pool import UpstreamPool
+from pyrox.green.proxy_protocol import Introductions
 from pyrox.green.stream import StreamSettings
 from pyrox.green.tls import upstream_context
 from pyrox.green.upstream import Connector
@@ -67,19 +68,29 @@ class Engine:
         self.access_log = AccessLog(settings.logging.access_log, settings.logging.access_log_format)
         self.record = self.access_log.write
         self.client_streams = self._streams(timeouts.client_write)
-        self.pool = self._make_pool()
+        self.introductions = Introductions(settings)
+        self._connector = self._make_connector()
+        self.pool = self._make_pool(self._connector)
         self.app = self._make_app(upstream_hosts or settings.routing.upstream_hosts)
 
     def _streams(self, write_timeout: float) -> StreamSettings:
         size = self.settings.limits.buffer_size
         return StreamSettings(self.clock, self.clock.ticks(write_timeout), size)
 
-    def _make_pool(self) -> UpstreamPool:
+    def _make_connector(self) -> Connector:
         settings = self.settings
         streams = self._streams(settings.timeouts.upstream_read)
-        connector = Connector(streams, settings.timeouts, upstream_context(settings.upstream))
+        tls = upstream_context(settings.upstream)
+        return Connector(streams, settings.timeouts, tls, self.introductions.own)
+
+    def _make_pool(self, connector: Connector) -> UpstreamPool:
+        settings = self.settings
         idle_timeout = settings.timeouts.upstream_idle
         return UpstreamPool(connector, self.clock, idle_timeout, settings.upstream.idle_connections)
+
+    def pool_for(self, introduction: bytes) -> UpstreamPool:
+        """Return a new pool, whose connections begin with ``introduction``; its user closes it."""
+        return self._make_pool(self._connector.introducing(introduction))
 
     def _make_app(self, upstream_hosts: tuple[str, ...]) -> App:
         settings = self.settings
@@ -94,7 +105,7 @@ class Engine:
             preserve_host=settings.routing.preserve_host,
             current_exchange=self.current_exchange,
         )
-        return build_stack(load_stack(settings.middleware, settings.source), forwarder)
+        return build_stack(load_stack(settings), forwarder)
 
     def current_exchange(self) -> LiveExchange | None:
         """Return the exchange that the running greenlet, or the one that spawned it, works for."""

@@ -15,16 +15,20 @@ from pyrox.http.message import Response
 
 if TYPE_CHECKING:
     from pyrox.green.forwarder import UpstreamExchange
+    from pyrox.green.pool import UpstreamPool
 
 
 class LiveExchange(Exchange):
     """One exchange of one client connection; the forwarder reports to it, the client may cancel it."""
 
-    __slots__ = ("attempts", "cancelled", "connecting", "request_reader", "stream")
+    __slots__ = ("attempts", "cancelled", "connecting", "pool", "request_reader", "stream")
 
-    def __init__(self, stream: SocketStream, peer_address: str, started: float) -> None:
+    def __init__(
+        self, stream: SocketStream, peer_address: str, started: float, pool: UpstreamPool | None = None
+    ) -> None:
         Exchange.__init__(self, peer_address, started)  # super() takes 0.1 us
         self.stream = stream  # the client's side
+        self.pool = pool  # of the client's own connections; None for those that all clients share
         self.request_reader: BodyReader | None = None  # the request's body, while it arrives
         self.attempts: list[UpstreamExchange] = []
         self.connecting: SocketStream | None = None  # a new connection on its way

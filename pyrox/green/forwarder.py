@@ -153,8 +153,9 @@ class Forwarder:
         owner = exchange or self._current_exchange()
         if exchange is not None:
             exchange.server = server.url  # also when no connection to it can be had
-        connection = self._pool.checkout(server, fresh=fresh, certain=certain, exchange=owner)
-        attempt = UpstreamExchange(connection, self._pool, request)
+        pool = self._pool if exchange is None or exchange.pool is None else exchange.pool
+        connection = pool.checkout(server, fresh=fresh, certain=certain, exchange=owner)
+        attempt = UpstreamExchange(connection, pool, request)
         try:
             if exchange is not None:
                 exchange.connected_to(attempt)

@@ -84,6 +84,8 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
         connection = ClientConnection(engine, stream, side)
         engine.connections[getcurrent()] = connection
         try:
+            if not engine.introductions.introduce(connection):
+                return
             if not isinstance(stream, TlsClientStream) or self._shakes_hands(stream, host):
                 connection.serve()
         finally:

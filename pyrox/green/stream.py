@@ -168,6 +168,25 @@ class SocketStream:
         except OSError as error:
             raise self.gone(f"receive: {error}") from None
 
+    def peek(self, size: int, patience: int) -> bytes:
+        """Wait for bytes on the socket itself, below TLS; return up to ``size`` and leave them there.
+
+        ``b""`` at the end of the stream. ``skip`` takes what was peeked at.
+        """
+        self.read_deadline = self._clock.now + patience
+        while True:
+            self._wait_readable()
+            try:
+                return self.sock.recv(size, socket.MSG_PEEK)  # type: ignore[no-any-return]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self.gone(f"receive: {error}") from None
+
+    def skip(self, size: int) -> None:
+        """Take ``size`` bytes, which ``peek`` has shown, off the socket."""
+        self.sock.recv(size)
+
     def pause(self) -> None:
         """Stop watching the socket until the next read: back-pressure."""
         self._read_watcher.stop()

@@ -72,15 +72,27 @@ class UpstreamConnection:
 
 
 class Connector:
-    """Makes connections, plain or TLS, to TCP addresses and unix sockets."""
+    """Makes connections, plain or TLS, to TCP addresses and unix sockets.
+
+    ``introduction`` is the PROXY protocol header that each of them begins with, ``b""`` for none.
+    """
 
     def __init__(
-        self, streams: StreamSettings, timeouts: TimeoutSettings, tls: ssl.SSLContext | None
+        self,
+        streams: StreamSettings,
+        timeouts: TimeoutSettings,
+        tls: ssl.SSLContext | None,
+        introduction: bytes = b"",
     ) -> None:
         self._streams = streams
         self._clock = streams.clock
         self._timeouts = timeouts
         self._tls = tls
+        self._introduction = introduction
+
+    def introducing(self, introduction: bytes) -> Connector:
+        """Return one whose connections begin with ``introduction``."""
+        return Connector(self._streams, self._timeouts, self._tls, introduction)
 
     def connect(self, server: Server, exchange: LiveExchange | None = None) -> UpstreamConnection:
         """Return a new connection to ``server``; an ``exchange`` that is cancelled stops waiting for it.
@@ -134,6 +146,8 @@ class Connector:
                 exchange.connecting_to(stream)
             if code:
                 self._await_connected(server, stream)
+            if self._introduction:
+                _introduce(server, stream, self._introduction)
             if isinstance(stream, TlsUpstreamStream):
                 stream.handshake(self._clock.ticks(self._timeouts.upstream_tls))
             return stream
@@ -158,6 +172,16 @@ class Connector:
         code = stream.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise _refused(server, code)
+
+
+def _introduce(server: Server, stream: UpstreamStream, introduction: bytes) -> None:
+    """Send the header in front of everything, TLS too; MSG_MORE lets what follows share its packet."""
+    try:
+        sent = stream.sock.send(introduction, socket.MSG_MORE)
+    except OSError as error:
+        raise _refused(server, error.errno or 0) from None
+    if sent < len(introduction):  # at most 232 bytes into an empty buffer
+        raise ConnectError(f"{server}: takes no PROXY protocol header")
 
 
 def _numeric_address(name: bytes, port: int) -> list[tuple[int, Any]]:

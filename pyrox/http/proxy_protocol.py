@@ -98,10 +98,10 @@ class HeaderReader:
         if _V1_START.startswith(data[: len(_V1_START)]):
             end = data.find(b"\n", before, _V1_LONGEST) + 1
             if not end and len(data) >= _V1_LONGEST:
-                raise _malformed("a line of more than 107 bytes")
+                raise ClientError("a line of more than 107 bytes")
             return end or None
         if not _V2_START.startswith(data[: len(_V2_START)]):
-            raise _malformed(f"{bytes(data[:16])!r} is no header")
+            raise ClientError(f"{bytes(data[:16])!r} is no header")
         if len(data) < _V2_FIXED:
             return None
         _check_fixed_part(data)
@@ -143,16 +143,16 @@ def _parse(raw: bytes) -> ProxyHeader:
         return ProxyHeader()
     match = _parse_v1_tcp(raw)
     if match is None:
-        raise _malformed(repr(raw))
+        raise ClientError(repr(raw))
     family, source, destination, *ports = match.groups()
     kind = IPv4Address if family == b"4" else IPv6Address
     try:
         addresses = [kind(text.decode()) for text in (source, destination)]
     except ValueError as error:
-        raise _malformed(str(error)) from None
+        raise ClientError(str(error)) from None
     numbers = [int(port) for port in ports]
     if max(numbers) > 65535:
-        raise _malformed("a port over 65535")
+        raise ClientError("a port over 65535")
     ends = list(zip(map(str, map(_unmapped, addresses)), numbers, strict=True))
     return ProxyHeader(ends[0], ends[1])
 
@@ -160,14 +160,14 @@ def _parse(raw: bytes) -> ProxyHeader:
 def _check_fixed_part(data: bytearray) -> None:
     command, family, length = data[12], data[13], int.from_bytes(data[14:16], "big")
     if command not in (_LOCAL, _PROXY):
-        raise _malformed(f"version and command 0x{command:02x}")
+        raise ClientError(f"version and command 0x{command:02x}")
     if command == _LOCAL:
         return
     size = _ADDRESS_SIZES.get(family)
     if size is None:
-        raise _malformed(f"family and transport 0x{family:02x}")
+        raise ClientError(f"family and transport 0x{family:02x}")
     if length < _block_size(size):
-        raise _malformed(f"{length} bytes cannot hold two addresses of family 0x{family:02x}")
+        raise ClientError(f"{length} bytes cannot hold two addresses of family 0x{family:02x}")
 
 
 def _parse_v2(raw: bytes) -> ProxyHeader:
@@ -205,11 +205,11 @@ def _parse_tlvs(raw: bytes, start: int) -> bool:
             # "If the checksum doesn't match, the receiver MUST abort the connection". Of two, each would
             # have to leave the other out.
             if has_checksum or len(value) != 4 or int.from_bytes(value, "big") != _checksum(raw, offset):
-                raise _malformed("a wrong checksum")
+                raise ClientError("a wrong checksum")
             has_checksum = True
         elif kind == _TLV_SSL:
             if len(value) < 5:
-                raise _malformed("an SSL TLV that is too short")
+                raise ClientError("an SSL TLV that is too short")
             for _ in _split_tlvs(value, 5):
                 pass  # only checked
             tls = bool(value[0] & _CLIENT_SSL)
@@ -222,7 +222,7 @@ def _split_tlvs(raw: bytes, start: int) -> Iterator[tuple[int, int, bytes]]:
         offset = start + 3
         end = offset + int.from_bytes(raw[start + 1 : offset], "big")
         if offset > len(raw) or end > len(raw):
-            raise _malformed("a TLV beyond the end of the header")
+            raise ClientError("a TLV beyond the end of the header")
         yield raw[start], offset, raw[offset:end]
         start = end
 
@@ -258,7 +258,3 @@ def _mapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 def _text_of(address: IPv4Address | IPv6Address) -> str:
     unmapped = _unmapped(address)
     return str(address) if unmapped is address else f"::ffff:{unmapped}"  # as inet_ntop writes it
-
-
-def _malformed(what: str) -> ClientError:
-    return ClientError(f"PROXY protocol: {what}")

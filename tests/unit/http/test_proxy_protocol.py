@@ -87,7 +87,7 @@ def test_version_1_line_is_read(line: bytes, header: ProxyHeader) -> None:
     ],
 )
 def test_version_1_line_that_is_not_to_the_letter_is_refused(line: bytes) -> None:
-    assert refusal_of(line).startswith("PROXY protocol: ")
+    assert refusal_of(line)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""Who the client is, by the PROXY protocol: heard from the peer, and told to the servers.
+
+What a peer in ``proxy_protocol_from`` sends is taken off the socket before anything else looks at it,
+TLS included, and not one byte more. Its word replaces the peer's address for everything that follows.
+
+A connection to a server that began with a client's name can carry no other client's requests, so each
+client connection has a pool of its own, which ends with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from pyrox.errors import ClientError
+from pyrox.green.stream import SocketStream
+from pyrox.http.forwarding import ClientSide, is_in_networks
+from pyrox.http.proxy_protocol import UNIX, Endpoint, HeaderReader, ProxyHeader, encode_header
+from pyrox.settings import Settings
+
+if TYPE_CHECKING:
+    from pyrox.green.client import ClientConnection
+
+log = logging.getLogger("pyrox")
+
+_PEEK_SIZE = 4096  # most headers are below 108 bytes
+
+
+class Introductions:
+    """Which peers introduce their clients, and how clients are introduced to servers.
+
+    ``own`` is the header of connections for nobody but Pyrox itself, ``b""`` when servers get none.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        peers, version = settings.http.proxy_protocol_from, settings.upstream.proxy_protocol
+        self._has_unix = "unix" in peers
+        self._networks = tuple([peer for peer in peers if not isinstance(peer, str)])
+        self._version = version if version != "off" else ""
+        self.own = encode_header(version, None, None) if self._version else b""
+
+    def introduce(self, connection: ClientConnection) -> bool:
+        """Let the peer say who its client is, where it must; returns False when it does not.
+
+        Sets the connection's ``side``, and its ``pool`` where servers are told.
+        """
+        header = ProxyHeader()
+        if self._are_due_from(connection.side.address):
+            try:
+                header = receive_header(connection.stream, connection.engine.head_patience)
+            except ClientError as error:
+                log.info("%s: PROXY protocol: %s", connection.side.address, error)
+                return False
+            except EOFError:
+                return False
+            if header.source is not None:
+                connection.side = _side_of(connection, header.source, header.tls)
+        if self._version:
+            connection.pool = connection.engine.pool_for(self._header_for(connection, header))
+        return True
+
+    def _are_due_from(self, address: str) -> bool:
+        if address == "unix":
+            return self._has_unix
+        return bool(self._networks) and is_in_networks(address, self._networks)
+
+    def _header_for(self, connection: ClientConnection, header: ProxyHeader) -> bytes:
+        if header.source is not None:
+            return encode_header(self._version, header.source, header.destination)
+        side = connection.side
+        here = _endpoint(connection.stream.sock.getsockname())
+        return encode_header(self._version, (side.address, side.port), here)
+
+
+def receive_header(stream: SocketStream, patience: int) -> ProxyHeader:
+    """Take one header off ``stream`` within ``patience`` ticks, and nothing that follows it.
+
+    Raises ``ClientError`` when it is malformed, late or cut short, and ``EOFError`` when the peer closes
+    without a byte, as one does that only asks whether somebody listens.
+    """
+    deadline = stream.now + patience
+    reader = HeaderReader()
+    has_begun = False
+    while reader.header is None:
+        data = stream.peek(_PEEK_SIZE, max(deadline - stream.now, 1))
+        if not data:
+            if has_begun:
+                raise ClientError("closed in the middle of the header")
+            raise EOFError
+        has_begun = True
+        stream.skip(reader.feed(data))
+    return reader.header
+
+
+def _side_of(connection: ClientConnection, source: Endpoint, tls: bool) -> ClientSide:
+    http = connection.engine.settings.http
+    return ClientSide(
+        *source,
+        tls=tls or connection.side.tls,
+        trusted_proxies=http.trusted_proxies,
+        forwarded=http.forwarded,
+    )
+
+
+def _endpoint(address: Any) -> Endpoint:
+    return address[:2] if isinstance(address, tuple) else UNIX
