@@ -1,0 +1,97 @@
+"""What docs/migrating.md says of old configuration files: which still work, and what others have to write."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+
+import pytest
+
+from pyrox.config import parse_settings
+from pyrox.errors import ConfigError
+
+OLD_FILE = """
+[core]
+# Setting the processes to 0 will make Pyrox spawn a process per CPU
+processes = 0
+enable_profiling = False
+bind_host = localhost:8080
+
+[ssl]
+# cert_file = /etc/pyrox/ssl/server.cert
+
+[routing]
+upstream_hosts = http://localhost:80, https://localhost:8000
+
+[templates]
+pyrox_error_sc = 503
+rejection_sc = 403
+
+[pipeline]
+use_singletons = True
+upstream = a, b
+downstream = a
+a = my_filters.auth.Filter
+a.realms = staff, guests
+b = my_filters.limits.make_filter
+
+[logging]
+console = True
+logfile = /var/log/pyrox/pyrox.log
+verbosity = DEBUG
+"""
+
+
+def test_old_file_works_as_it_stands() -> None:
+    settings = parse_settings(OLD_FILE)
+    assert (settings.core.processes, settings.core.bind_host) == (0, ("localhost:8080",))
+    assert settings.routing.upstream_hosts == ("http://localhost:80", "https://localhost:8000")
+    assert (settings.templates.pyrox_error_sc, settings.templates.rejection_sc) == (503, 403)
+    assert (settings.pipeline.upstream, settings.pipeline.downstream) == (("a", "b"), ("a",))
+    assert settings.pipeline.use_singletons is True
+    assert settings.pipeline.options == {"a": {"realms": "staff, guests"}}
+    assert (settings.logging.console, settings.logging.verbosity) == (True, "DEBUG")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[core]\nprocesses: 2",
+        "; a comment",
+        "[core]\nplugin_paths = /usr,\n    /tmp",
+        "[routing]\nupstream_hosts = localhost:80",
+        "[core]\nmy_own = 1",
+        "[mine]\nmy_own = 1",
+        "[core]\nBind_Host = localhost:80",
+        "[pipeline]\nAuth = my_filters.Auth\nupstream = auth",
+        "[pipeline]\nupstream = auth",
+    ],
+)
+def test_what_is_an_error(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_settings(text)
+
+
+@pytest.mark.parametrize(
+    ("old", "read_as", "now"),
+    [
+        ("http://a/#top", "http://a/", '"http://a/#top"'),
+        ('"staff"', "staff", "'\"staff\"'"),
+        ("a, b", "a, b", "a, b"),
+        ("it's {'a': 'b'} = c", "it's {'a': 'b'} = c", "it's {'a': 'b'} = c"),
+    ],
+)
+def test_filter_gets_what_it_got_once_the_value_is_quoted(old: str, read_as: str, now: str) -> None:
+    meant = ConfigParser()
+    meant.read_string(f"[pipeline]\nauth.x = {old}")
+    assert value_of(old) == read_as
+    assert value_of(now) == meant.get("pipeline", "auth.x")
+
+
+def test_comment_behind_a_value_and_interpolation_stay_text() -> None:
+    assert value_of("staff ; all of them") == "staff ; all of them"
+    assert value_of("%(base)s/users") == "%(base)s/users"
+
+
+def value_of(written: str) -> str:
+    text = f"[pipeline]\nauth = my_filters.Auth\nauth.x = {written}"
+    return parse_settings(text).pipeline.options["auth"]["x"]
