@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pyrox.compat_handlers import (
     CONSUME,
@@ -39,7 +39,7 @@ from pyrox.compat_handlers import (
     reply,
     route,
 )
-from pyrox.compat_pipeline import HttpFilterPipeline, Stop
+from pyrox.compat_pipeline import HttpFilterPipeline, Stop, member_of
 from pyrox.error_log import log_failure
 from pyrox.errors import ClientError, ProxyError, UpstreamError
 from pyrox.http.body import Body, BodyFilterLike, Message
@@ -73,9 +73,11 @@ __all__ = [
 log = logging.getLogger("pyrox")
 
 FilterFactory = Callable[[], Any]
+Pipelines = tuple[HttpFilterPipeline, HttpFilterPipeline]  # the upstream one and the downstream one
 Lifetime = Literal["request", "connection", "worker"]
 
 _READ_SIZE = 64 * 1024
+_REJECTED = Stop(reject(), "")  # by no filter in particular
 
 
 class BodyRejected(ProxyError):
@@ -101,7 +103,7 @@ class FilteredBody(BodyFilter):
 
     def feed(self, chunk: bytes) -> bytes:
         data, stop = self._pipeline.run_body(self._stage, chunk, self._request)
-        if stop.action.intercepts_request():
+        if stop is not None and stop.action.intercepts_request():
             if self._stage == RESPONSE_BODY:
                 log.error("filter %r rejected at the response body; the exchange is aborted", stop.name)
             raise BodyRejected(stop, self._error_status)
@@ -109,13 +111,6 @@ class FilteredBody(BodyFilter):
 
     def finish(self) -> bytes:
         return self.feed(b"")
-
-
-class Pipelines(NamedTuple):
-    """The filters of one lifetime: one request, one connection or one worker."""
-
-    upstream: HttpFilterPipeline
-    downstream: HttpFilterPipeline
 
 
 class FilterMiddleware(Middleware):
@@ -150,15 +145,22 @@ class FilterMiddleware(Middleware):
         self._of_worker = self._make_pipelines() if lifetime == "worker" else None
 
     def __call__(self, request: Request) -> Response:
-        pipelines = self._of_worker or self._pipelines_for(request)
+        upstream, downstream = self._of_worker or self._pipelines_for(request)
         view = HttpRequest.of(request)
-        answer = self._filter_request(pipelines, request, view)
+        answer = self._filter_request(upstream, request, view)
         if answer is not None:
             return answer
+        sees_bodies = downstream.intercepts_resp_body()
+        if sees_bodies:
+            _ask_for_decodable(downstream, request)
         response = self.app(request)
-        if not self._downstream:
-            return response
-        return self._filter_response(pipelines.downstream, request, view, response)
+        if self._downstream:
+            answer = self._filter_response_head(downstream, request, view, response)
+            if answer is not None:
+                return answer
+        if sees_bodies and response.status != 101:
+            self._filter_response_body(downstream, request, view, response)
+        return response
 
     # --- the filters ---
 
@@ -172,36 +174,31 @@ class FilterMiddleware(Middleware):
         return kept
 
     def _make_pipelines(self) -> Pipelines:
-        made: dict[str, Any] = {}
-        pipelines = Pipelines(HttpFilterPipeline(), HttpFilterPipeline())
-        for pipeline, listed in zip(pipelines, (self._upstream, self._downstream), strict=True):
-            for name, factory in listed:
-                if not self._use_singletons:
-                    pipeline.add_filter(factory(), name)
-                    continue
-                if name not in made:
-                    made[name] = factory()
-                pipeline.add_filter(made[name], name)
-        return pipelines
+        upstream = [member_of(factory(), name) for name, factory in self._upstream]
+        if not self._use_singletons:
+            downstream = [member_of(factory(), name) for name, factory in self._downstream]
+        else:
+            made = {member[0]: member for member in upstream}
+            downstream = [made.get(name) or member_of(factory(), name) for name, factory in self._downstream]
+        return HttpFilterPipeline.of(upstream), HttpFilterPipeline.of(downstream)
 
     # --- the request ---
 
-    def _filter_request(self, pipelines: Pipelines, request: Request, view: HttpRequest) -> Response | None:
-        upstream = pipelines.upstream
-        stop = upstream.run(REQUEST_HEAD, view)
-        if stop.action.intercepts_request():
+    def _filter_request(
+        self, pipeline: HttpFilterPipeline, request: Request, view: HttpRequest
+    ) -> Response | None:
+        stop = pipeline.run(REQUEST_HEAD, view)
+        if stop is not None and stop.action.intercepts_request():
             return self._answer(stop, request)
         try:
-            if stop.action.is_routing():
+            if stop is not None and stop.action.is_routing():
                 request.route_to(_destination(stop.action.payload))
             view.write_back()
         except (TypeError, ValueError) as error:
             log_failure(f"what filters made of the head of {request!r} cannot be sent", error)
-            return self._answer(Stop(reject(), stop.name), request)
-        if pipelines.downstream.intercepts_resp_body():
-            _ask_for_decodable(pipelines.downstream, request)
-        if upstream.intercepts_req_body() and (request.content_length is not None or request.body):
-            return self._filter_request_body(upstream, request, view)
+            return self._answer(_REJECTED, request)
+        if pipeline.intercepts_req_body() and (request.content_length is not None or request.body):
+            return self._filter_request_body(pipeline, request, view)
         return None
 
     def _filter_request_body(
@@ -224,21 +221,19 @@ class FilterMiddleware(Middleware):
 
     # --- the response ---
 
-    def _filter_response(
+    def _filter_response_head(
         self, pipeline: HttpFilterPipeline, request: Request, view: HttpRequest, response: Response
-    ) -> Response:
+    ) -> Response | None:
         head = HttpResponse.of(response, view)
         stop = pipeline.run(RESPONSE_HEAD, head, view)
-        if stop.action.intercepts_request():
+        if stop is not None and stop.action.intercepts_request():
             return self._answer(stop, request)
         try:
             head.write_back()
         except (TypeError, ValueError) as error:
             log_failure(f"what filters made of the head of {response!r} cannot be sent", error)
-            return self._answer(Stop(reject(), stop.name), request)
-        if pipeline.intercepts_resp_body() and response.status != 101:
-            self._filter_response_body(pipeline, request, view, response)
-        return response
+            return self._answer(_REJECTED, request)
+        return None
 
     def _filter_response_body(
         self, pipeline: HttpFilterPipeline, request: Request, view: HttpRequest, response: Response

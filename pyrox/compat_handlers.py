@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pyrox.http.model import HttpResponse
 
@@ -134,25 +133,30 @@ def _mark(function: Handler, stage: str) -> Handler:
     return function
 
 
-class HandlerOf(NamedTuple):
-    """One handler of a filter class: the name of the method, and how many arguments it takes."""
+# By stage, the handlers of a class: the name of the method, and how many arguments it takes.
+Handlers = dict[str, tuple[tuple[str, int], ...]]
 
-    method: str
-    arity: int
+_known: dict[type, Handlers] = {}
 
 
-@lru_cache(maxsize=1024)
-def handlers_of(filter_class: type) -> dict[str, tuple[HandlerOf, ...]]:
-    """Return the handlers of a class by stage, in the order of their names.
+def handlers_of(filter_class: type) -> Handlers:
+    """Return the handlers of a class by stage, in the order of their names; each class is read once.
 
     Raises ``TypeError`` for a decorated method that does not take the arguments of its stage.
     """
-    found: dict[str, list[HandlerOf]] = {stage: [] for stage in STAGES}
+    handlers = _known.get(filter_class)
+    if handlers is None:
+        handlers = _known[filter_class] = _read_handlers(filter_class)
+    return handlers
+
+
+def _read_handlers(filter_class: type) -> Handlers:
+    found: dict[str, list[tuple[str, int]]] = {stage: [] for stage in STAGES}
     for name in dir(filter_class):
         method = inspect.getattr_static(filter_class, name)
         marked = getattr(method, _MARK, ()) or getattr(getattr(method, "__func__", None), _MARK, ())
         for stage in marked:
-            found[stage].append(HandlerOf(name, _arity(filter_class, name, stage)))
+            found[stage].append((name, _arity(filter_class, name, stage)))
     return {stage: tuple(handlers) for stage, handlers in found.items()}
 
 

@@ -52,7 +52,7 @@ class ConfiguredFilters:
         warnings = Report(self.settings.source, {})
         for alias, factory in self.factories.items():
             try:
-                handlers = handlers_of(type(factory()))  # type: ignore[arg-type]
+                handlers = handlers_of(type(factory()))
             except Exception as error:  # a constructor may fail in any way
                 report.add(_SECTION, alias, failure_of(error))
                 continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from functools import lru_cache
 from typing import overload
 
 Field = tuple[bytes, bytes, bytes]
@@ -28,14 +29,21 @@ def make_field(name: str, value: str) -> Field:
     """
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"header name and value must be str, not {name!r}: {value!r}")
-    if is_token(name) is None:
-        raise ValueError(f"invalid header name {name!r}")
+    lower, raw_name = _encode_name(name)
     if has_control(value) is not None:
         raise ValueError(f"control character in the value of header {name!r}: {value!r}")
-    if is_latin1(value) is None:
-        raise ValueError(f"header {name!r} has a character outside latin-1: {value!r}")
+    try:
+        return lower, raw_name, value.strip(" \t").encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"header {name!r} has a character outside latin-1: {value!r}") from None
+
+
+@lru_cache(maxsize=512)
+def _encode_name(name: str) -> tuple[bytes, bytes]:
+    if is_token(name) is None:
+        raise ValueError(f"invalid header name {name!r}")
     raw_name = name.encode("ascii")
-    return raw_name.lower(), raw_name, value.strip(" \t").encode("latin-1")
+    return raw_name.lower(), raw_name
 
 
 def _key(name: str) -> bytes:

@@ -6,15 +6,18 @@ a header that no filter touched costs nothing. New code has no need of this modu
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from pyrox.http.body import Body, Message
 from pyrox.http.framing import CHUNKED
-from pyrox.http.headers import Field, make_field
+from pyrox.http.headers import Field, Headers, make_field
 from pyrox.http.message import Request, Response
 
 Text = str | bytes | bytearray
-View = TypeVar("View", bound="HttpMessage")
+
+_FRAMING = ("content-length", "transfer-encoding")
+_NOTHING = ()  # what the native message has of a header that it lacks
+_new = object.__new__  # constructors cost more than what they do here
 
 
 def as_text(value: Text) -> str:
@@ -27,7 +30,22 @@ def as_text(value: Text) -> str:
 
 
 def _lower(name: Text) -> bytes:
-    return as_text(name).lower().encode("latin-1", "replace")
+    return as_text(name).lower().encode()
+
+
+def _replaced(fields: list[Field], changes: dict[bytes, list[Field]]) -> list[Field]:
+    """Return ``fields`` with all new lines of a name where its first line was, or at the end."""
+    replaced: list[Field] = []
+    for field in fields:
+        lines = changes.get(field[0])
+        if lines is None:
+            replaced.append(field)
+        else:
+            replaced += lines
+            changes[field[0]] = []
+    for lines in changes.values():
+        replaced += lines
+    return replaced
 
 
 class HttpHeader:
@@ -45,15 +63,11 @@ class HttpHeader:
 
     @classmethod
     def _of(cls, name: str, values: list[str]) -> HttpHeader:
-        header = cls(name)
-        header.values += values
+        header = _new(cls)
+        header.name = name
+        header.values = values  # type: ignore[assignment]  # it is nobody else's
         header._sent = (name, *values)
         return header
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether name or values are other than those of the native message."""
-        return (self.name, *self.values) != self._sent
 
     def lines(self) -> list[Field]:
         """Return the field lines; raises ``ValueError`` for a name or a value that cannot be sent."""
@@ -109,23 +123,23 @@ class HttpMessage:
 
     def get_header(self, name: Text) -> HttpHeader | None:
         """Return the header called ``name``, in any case, or None."""
-        key = as_text(name).lower()
-        if self._has_all or key in self._headers:
-            return self._headers.get(key)
-        values = self._values_of(key)
-        if values is None:
-            return None
-        header = self._headers[key] = HttpHeader._of(*values)
-        return header
+        return self._find(as_text(name).lower())
 
     def header(self, name: Text) -> HttpHeader:
         """Return the header called ``name``, in any case; a new one, without values, if there is none."""
-        found = self.get_header(name)
-        return self._attach(name) if found is None else found
+        key = as_text(name).lower()
+        header = self._find(key)
+        if header is None:
+            header = HttpHeader(name)
+            if key not in self._headers:
+                header._sent = _NOTHING
+            self._headers[key] = header
+        return header
 
     def replace_header(self, name: Text) -> HttpHeader:
         """Return a new header called ``name``, without values, in place of what there was."""
-        return self._attach(name)
+        header = self._headers[as_text(name).lower()] = HttpHeader(name)
+        return header
 
     def remove_header(self, name: Text) -> bool:
         """Remove the header called ``name``, in any case; returns whether there was one."""
@@ -145,53 +159,59 @@ class HttpMessage:
         """Make the native message have the headers of this one.
 
         Raises ``ValueError`` for what cannot be sent, such as a line break, and ``TypeError`` for what is
-        no text; the native message is then as it was.
+        no text; the native message is then as it was, and this one of no more use.
         """
         if not self._headers and not self._has_all:
             return
-        changes = self._changes()
-        if not changes:
-            return
-        fields: list[Field] = []
-        for field in self._native.headers.fields:
-            lines = changes.get(field[0])
-            if lines is None:
-                fields.append(field)
-            else:  # all lines of a name come together, where its first one was
-                fields += lines
-                changes[field[0]] = []
-        self._native.headers.fields = fields + [line for lines in changes.values() for line in lines]
-        for header in filter(None, self._headers.values()):
-            header._sent = (header.name, *header.values)
+        changes, added = self._changes()
+        if changes:
+            self._native.headers.fields = _replaced(self._native.headers.fields, changes)
+        if added:
+            self._native.headers.fields += added
 
-    def _attach(self, name: Text) -> HttpHeader:
-        header = self._headers[as_text(name).lower()] = HttpHeader(name)
-        return header
-
-    def _changes(self) -> dict[bytes, list[Field]]:
-        """Return the new lines of every name whose lines are not what they were."""
-        changes: dict[bytes, list[Field]] = {}
-        if self._has_all:
-            for name, value in self.headers.items():
-                if not isinstance(value, HttpHeader):
-                    raise TypeError(f"headers[{name!r}] is {value!r}, not an HttpHeader")
-            kept = {_lower(header._sent[0]) for header in self.headers.values() if header._sent}
-            changes = {field[0]: [] for field in self._native.headers.fields if field[0] not in kept}
+    def _changes(self) -> tuple[dict[bytes, list[Field]], list[Field]]:
+        """Return the new lines of each name whose lines are not what they were, and those of new names."""
+        changes = self._missing() if self._has_all else {}
+        added: list[Field] = []
         for key, header in self._headers.items():
             if header is None:
                 changes[_lower(key)] = []
-            elif header.is_changed:
-                if header._sent:
-                    changes.setdefault(_lower(header._sent[0]), [])
-                changes.setdefault(_lower(header.name), []).extend(header.lines())
-        return changes
+                continue
+            before, now = header._sent, (header.name, *header.values)
+            if before == now:
+                continue
+            lines = header.lines()
+            header._sent = now
+            if before == _NOTHING:
+                added += lines
+            else:
+                if before:
+                    changes.setdefault(_lower(before[0]), [])
+                changes.setdefault(_lower(header.name), []).extend(lines)
+        return changes, added
 
-    def _values_of(self, key: str) -> tuple[str, list[str]] | None:
-        wanted = _lower(key)
+    def _missing(self) -> dict[bytes, list[Field]]:
+        """Return the names of the native message that are not among the headers, each with no lines."""
+        for name, value in self.headers.items():
+            if not isinstance(value, HttpHeader):
+                raise TypeError(f"headers[{name!r}] is {value!r}, not an HttpHeader")
+        kept = {_lower(header._sent[0]) for header in self.headers.values() if header._sent}
+        return {field[0]: [] for field in self._native.headers.fields if field[0] not in kept}
+
+    def _find(self, key: str) -> HttpHeader | None:
+        if self._has_all or key in self._headers:
+            return self._headers.get(key)
+        wanted = key.encode()
         fields = [field for field in self._native.headers.fields if field[0] == wanted]
         if fields:
-            return fields[0][1].decode("latin-1"), [field[2].decode("latin-1") for field in fields]
-        return self._framing().get(key)
+            values = [field[2].decode("latin-1") for field in fields]
+            header = HttpHeader._of(fields[0][1].decode("latin-1"), values)
+        elif key in _FRAMING and key in (framing := self._framing()):
+            header = HttpHeader._of(*framing[key])
+        else:
+            return None
+        self._headers[key] = header
+        return header
 
     def _find_all(self) -> dict[str, HttpHeader]:
         found: dict[str, tuple[str, list[str]]] = {}
@@ -208,9 +228,12 @@ class HttpMessage:
             return {}
         return {"content-length": ("Content-Length", [str(length)])}
 
+    def _lines(self) -> list[Field]:
+        return [line for header in self.headers.values() for line in header.lines()]
+
     def _encode(self, start_line: str) -> bytes:
-        lines = [line for header in self.headers.values() for line in header.lines()]
-        head = [start_line.encode("latin-1"), *(line[1] + b": " + line[2] for line in lines), b"", b""]
+        lines = (name + b": " + value for _, name, value in self._lines())
+        head = [start_line.encode("latin-1"), *lines, b"", b""]
         return b"\r\n".join(head)
 
 
@@ -226,7 +249,7 @@ class HttpRequest(HttpMessage):
     @classmethod
     def of(cls, native: Request) -> HttpRequest:
         """Return a view on ``native``; its ``local_data`` is the request's ``state``."""
-        view = cls.__new__(cls)
+        view = _new(cls)
         view._behold(native, native.state)
         return view
 
@@ -268,7 +291,7 @@ class HttpResponse(HttpMessage):
     @classmethod
     def of(cls, native: Response, request: HttpRequest) -> HttpResponse:
         """Return a view on ``native``, the answer to ``request``, whose ``local_data`` it shares."""
-        view = cls.__new__(cls)
+        view = _new(cls)
         view._behold(native, request.local_data)
         return view
 
@@ -299,10 +322,9 @@ class HttpResponse(HttpMessage):
 
         Raises ``ValueError`` or ``TypeError`` when a header cannot be sent.
         """
-        self.write_back()
         response = Response(self._native.status, body)
         response.reason = self._native.reason
-        response.headers = self._native.headers.copy()
+        response.headers = Headers.from_fields(self._lines())
         declared = response.headers.get("content-length", "")
         if declared.isascii() and declared.isdigit() and len(declared) < 20:
             response.content_length = int(declared)  # for the answer to HEAD, when body is a stream
