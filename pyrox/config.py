@@ -258,7 +258,7 @@ def _build(source: str, tree: Tree, report: Report) -> Settings:
     return Settings(
         source=source,
         core=CoreSettings(**reader.values("core")),
-        ssl=SslSettings(**reader.values("ssl")),
+        ssl=SslSettings(**reader.values("ssl"), certificates=reader.certificates()),
         logging=LoggingSettings(**reader.values("logging")),
         pipeline=reader.pipeline(),
         routing=RoutingSettings(**reader.values("routing")),

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from pyrox.config_environment import escape
 from pyrox.errors import ConfigError
-from pyrox.settings import RawOptions, RawValue, Settings
+from pyrox.settings import RawOptions, RawValue, Settings, SslSettings
 
 # What configobj takes without quotes, less some that it would take.
 _is_plain = re.compile(r"[^\s'\",#]+(?: [^\s'\",#]+)*").fullmatch
@@ -31,7 +31,9 @@ def render_settings(settings: Settings) -> str:
         if name == "pipeline":
             writer.aliases(settings.pipeline.aliases, settings.pipeline.options)
         elif name == "middleware":
-            writer.subsections(settings.middleware.sections)
+            writer.subsections(("middleware",), settings.middleware.sections)
+        elif name == "ssl":
+            writer.subsections(("ssl",), _certificates(settings.ssl))
     if writer.problems:
         raise ConfigError(writer.problems)
     return "\n".join(writer.lines) + "\n"
@@ -63,16 +65,23 @@ class _Writer:
             for option, value in values.items():
                 self.option(("pipeline",), f"{alias}.{option}", value)
 
-    def subsections(self, sections: Mapping[str, RawOptions]) -> None:
+    def subsections(self, path: tuple[str, ...], sections: Mapping[str, RawOptions]) -> None:
         for name, options in sections.items():
             self.section(name, 2)
             for key, value in _scalars_first(options):
                 if isinstance(value, Mapping):
                     self.section(key, 3)
                     for inner, inner_value in value.items():
-                        self.option(("middleware", name, key), inner, inner_value)
+                        self.option((*path, name, key), inner, inner_value)
                 else:
-                    self.option(("middleware", name), key, value)
+                    self.option((*path, name), key, value)
+
+
+def _certificates(tls: SslSettings) -> dict[str, RawOptions]:
+    return {
+        name: {key: _text_of(value) for key, value in asdict(pair).items()}
+        for name, pair in tls.certificates.items()
+    }
 
 
 def _scalars_first(options: RawOptions) -> Iterator[tuple[str, RawValue | Mapping[str, RawValue]]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyrox.config_report import Report, did_you_mean
-from pyrox.settings import PipelineSettings, RawOptions
+from pyrox.settings import CertificateSettings, PipelineSettings, RawOptions
 
 Tree = dict[str, Any]  # key -> str, list[str], or the Tree of a section
 Spec = Mapping[str, Mapping[str, Any]]  # section -> option -> its check; a mapping for subsections
@@ -16,13 +16,17 @@ MANY = "__many__"  # how the spec says "any name may stand here"
 
 
 class SectionReader:
-    """Takes the sections of ``tree``, reports what is wrong with them, and goes on with what is right."""
+    """Takes the sections of ``tree``, reports what is wrong with them, and goes on with what is right.
 
-    def __init__(self, tree: Tree, spec: Spec, check: Check, report: Report) -> None:
+    ``parent`` is the section they stand in, when they are subsections.
+    """
+
+    def __init__(self, tree: Tree, spec: Spec, check: Check, report: Report, parent: str = "") -> None:
         self._sections = {name: section for name, section in tree.items() if isinstance(section, dict)}
         self._spec = spec
         self._run_check = check
         self._report = report
+        self._parent = parent
         for name in tree:
             if name not in spec:
                 self._report_unknown_at_top(name)
@@ -39,11 +43,11 @@ class SectionReader:
             if isinstance(value, dict):
                 if not isinstance(spec.get(MANY), Mapping):
                     hint = did_you_mean(key, self._spec.keys(), "[{}]")
-                    self._report.add(section, "", "unknown section" + hint, key)
+                    self._add(section, "", "unknown section" + hint, key)
             elif isinstance(spec.get(MANY), str):
                 values[key] = self._check(section, key, spec[MANY], value, "")
             else:
-                self._report.add(section, key, self._unknown(section, key))
+                self._add(section, key, self._unknown(section, key))
         return values
 
     def pipeline(self) -> PipelineSettings:
@@ -71,6 +75,19 @@ class SectionReader:
                 self._report.add("middleware", "class", "takes one dotted.Class", name)
         return sections
 
+    def certificates(self) -> dict[str, CertificateSettings]:
+        """Return the [[name]] sections of [ssl]."""
+        spec, given = self._spec["ssl"][MANY], self._sections.get("ssl", {})
+        sections = {name: options for name, options in given.items() if isinstance(options, dict)}
+        for name in self._spec["ssl"]:
+            sections.pop(name, None)  # [[cert_file]] is no section, which was said already
+        inner = SectionReader(sections, dict.fromkeys(sections, spec), self._run_check, self._report, "ssl")
+        return {name: CertificateSettings(**inner.values(name)) for name in sections}
+
+    def _add(self, section: str, key: str, reason: str, subsection: str = "") -> None:
+        path = [part for part in (self._parent, section, subsection) if part]
+        self._report.add(path[0], key, reason, "]] [[".join(path[1:]))
+
     def _value(self, section: str, key: str, given: Tree) -> Any:
         check = self._spec[section][key]
         default = self._run_check(check, None, missing=True)
@@ -78,12 +95,12 @@ class SectionReader:
 
     def _check(self, section: str, key: str, check: str, value: Any, default: Any) -> Any:
         if isinstance(value, dict):
-            self._report.add(section, key, f"is an option; write {key} = value")
+            self._add(section, key, f"is an option; write {key} = value")
             return default
         try:
             return self._run_check(check, value)
         except ValueError as error:
-            self._report.add(section, key, str(error))
+            self._add(section, key, str(error))
             return default
 
     def _report_unknown_at_top(self, name: str) -> None:
@@ -93,14 +110,15 @@ class SectionReader:
             self._report.add("", name, f"stands outside any section{self._owner(name)}")
 
     def _unknown(self, section: str, key: str) -> str:
-        if isinstance(self._spec[section].get(MANY), Mapping):
-            hint = did_you_mean(key, [name for name in self._spec[section] if name != MANY])
+        known = [name for name in self._spec[section] if name != MANY]
+        if section == "middleware":
+            hint = did_you_mean(key, known)
             return (
                 f"unknown option{hint}"
                 if hint
                 else f"unknown option; [[{key}]] begins a middleware's section"
             )
-        return "unknown option" + (did_you_mean(key, self._spec[section].keys()) or self._owner(key))
+        return "unknown option" + (did_you_mean(key, known) or self._owner(key))
 
     def _owner(self, key: str) -> str:
         owners = [section for section, options in self._spec.items() if key in options]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TypeVar
 
+from pyrox.http.certificate import CertificateFields
 from pyrox.settings import Network
 
 T = TypeVar("T")
@@ -62,6 +63,8 @@ def checks(directory: str) -> dict[str, Callable[..., object]]:
         "path": check_path,
         "output": check_output,
         "directory_list": check_directories,
+        "certificate_fields": check_certificate_fields,
+        "server_name_list": lambda value: _each(_server_name, _items(value)),
     }
 
 
@@ -148,10 +151,10 @@ def check_size(value: Raw, min: str = "0", max: str = str(_LARGEST)) -> int:
     return size
 
 
-def check_binds(value: Raw) -> tuple[str, ...]:
-    """Read addresses to listen on; at least one, none of them twice."""
+def check_binds(value: Raw, none: str = "no") -> tuple[str, ...]:
+    """Read addresses to listen on; at least one unless there may be ``none``, and none of them twice."""
     binds = _each(parse_bind, _items(value))
-    if not binds:
+    if not binds and none != "yes":
         raise ValueError("names no address; write one such as localhost:8080")
     for bind in binds:
         if binds.count(bind) > 1 and not bind.endswith(":0"):
@@ -207,6 +210,28 @@ def check_networks(value: Raw) -> tuple[Network, ...]:
 def check_peers(value: Raw) -> tuple[Network | str, ...]:
     """Read networks, and ``unix`` for the peers of a unix socket, which have no address."""
     return _each(lambda item: item if item == "unix" else _network(item), _items(value))
+
+
+def check_certificate_fields(value: Raw) -> tuple[str, ...]:
+    """Read ``Name: value`` items, each of which tells something of a client's certificate."""
+    fields = _each(_certificate_field, _items(value))
+    names = [field.partition(":")[0].lower() for field in fields]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"{', '.join(twice)} stands twice")
+    return fields
+
+
+def _certificate_field(text: str) -> str:
+    CertificateFields([text])
+    name, _, value = text.partition(":")
+    return f"{name.strip()}: {value.strip()}"
+
+
+def _server_name(text: str) -> str:
+    name = text.lower().removesuffix(".")
+    if _match_host(name.removeprefix("*.")) is None or re.fullmatch(r"[0-9.]+", name):
+        raise ValueError(f"{text!r} is no server name; write one such as a.example or *.a.example")
+    return name
 
 
 def _authority(text: str, authority: str) -> str:

@@ -39,9 +39,26 @@ class CoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateSettings:
+    """A ``[[name]]`` of [ssl]: one more certificate, for the names it holds or for ``server_names``."""
+
+    cert_file: str | None
+    key_file: str | None
+    server_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SslSettings:
     cert_file: str | None
     key_file: str | None
+    minimum_version: str  # TLSv1.2 | TLSv1.3
+    ciphers: str
+    client_certificates: str  # off | optional | required
+    client_ca_file: str | None
+    client_certificate_headers: tuple[str, ...]  # "Name: value"
+    redirect_bind: tuple[str, ...]
+    redirect_port: int
+    certificates: Mapping[str, CertificateSettings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +141,8 @@ class UpstreamSettings:
     proxy_protocol: str  # off | v1 | v2
     verify: bool
     ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
 
 
 @dataclass(frozen=True, slots=True)

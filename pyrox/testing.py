@@ -27,8 +27,9 @@ from pyrox.config import load_settings, parse_settings
 from pyrox.errors import ProxyError
 from pyrox.http.body import Body, HeaderItems
 from pyrox.http.error_response import error_response, internal_error
+from pyrox.http.field_names import CONNECTION_FIELDS
 from pyrox.http.forwarding import ClientSide, Network, add_response_fields
-from pyrox.http.head import CONNECTION_FIELDS, HeadLimits, parse_request_head
+from pyrox.http.head import HeadLimits, parse_request_head
 from pyrox.http.headers import Headers
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware

@@ -76,6 +76,8 @@ KINDS = {
     "choice": "one of",
     "names": "list of names",
     "bind_list": "list of addresses",
+    "server_name_list": "list of host names",
+    "certificate_fields": "list of `Name: value`",
     "url_list": "list of servers",
     "cidr_list": "list of networks",
     "peer_list": "list of networks and `unix`",

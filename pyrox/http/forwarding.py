@@ -14,6 +14,8 @@ from time import time
 from typing import Any
 
 from pyrox.errors import ClientError
+from pyrox.http.certificate import ClientCertificate
+from pyrox.http.field_names import CLAIM_FIELDS
 from pyrox.http.headers import Field, Headers
 from pyrox.http.message import Request, Response
 
@@ -31,15 +33,18 @@ class ClientSide:
     * ``address``: the peer's IP address, ``"unix"`` for a unix socket; ``port``: its port or 0.
     * ``tls``: whether the peer speaks TLS to Pyrox.
     * ``trusted``: whether the peer is in ``trusted_proxies``, so that its X-Forwarded-* count.
+    * ``certificate``: what the peer has proved to be its own, verified; None when it has shown none.
     * ``state``: a scratch dict that lives as long as the connection.
     """
 
     __slots__ = (
         "_for_field",
+        "_identity",
         "_proto_field",
         "_state",
         "_trust",
         "address",
+        "certificate",
         "forwarded",
         "port",
         "tls",
@@ -67,6 +72,15 @@ class ClientSide:
         self._for_field: Field = (b"x-forwarded-for", b"X-Forwarded-For", node)
         proto = b"https" if tls else b"http"
         self._proto_field: Field = (b"x-forwarded-proto", b"X-Forwarded-Proto", proto)
+        self.certificate: ClientCertificate | None = None
+        # The fields that say who the client is; None where no certificate is asked for: then a peer in
+        # trusted_proxies may have asked for one.
+        self._identity: tuple[Field, ...] | None = None
+
+    def identify(self, certificate: ClientCertificate | None, fields: tuple[Field, ...]) -> None:
+        """Note the certificate that was asked for, and the fields that tell upstream of it."""
+        self.certificate = certificate
+        self._identity = fields
 
     @property
     def state(self) -> dict[object, Any]:
@@ -118,6 +132,8 @@ class ClientSide:
                 fields.append((b"x-forwarded-host", b"X-Forwarded-Host", host))
         else:
             self._receive_claims(request, request.claims)
+        if self._identity:
+            fields += self._identity
         request.client_address = self.address_of(request.headers) if self.trusted else self.address
         if self.forwarded:
             self._add_forwarded(request)
@@ -128,6 +144,8 @@ class ClientSide:
         fields = request.headers.fields
         if not self.trusted:
             claims = []
+        elif self._identity is not None:
+            claims = [field for field in claims if field[0] in CLAIM_FIELDS]
         chain = [field[2] for field in claims if field[0] == b"x-forwarded-for"]
         fields += [field for field in claims if field[0] != b"x-forwarded-for"]
         names = {field[0] for field in claims}

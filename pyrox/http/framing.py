@@ -196,12 +196,15 @@ class ChunkLimits:
     * ``extensions_total``: the chunk extensions of one message.
     * ``trailer_size``: the trailer section with its line ends.
     * ``trailer_fields``: the number of trailer field lines.
+
+    ``identity_fields`` are not taken from trailers at all; names as in ``HeadLimits``.
     """
 
     extension: int = 4 * 1024
     extensions_total: int = 64 * 1024
     trailer_size: int = 32 * 1024
     trailer_fields: int = 100
+    identity_fields: frozenset[bytes] = frozenset()
 
 
 class _Expect(Enum):
@@ -349,7 +352,9 @@ class ChunkedDecoder:
         name, value = match.groups()
         if len(self.trailers) == self._limits.trailer_fields:
             raise self._failure("too many trailer fields", line)
-        self.trailers.append((name.lower(), name, value.rstrip(b" \t")))
+        lower = name.lower()
+        if lower.replace(b"_", b"-") not in self._limits.identity_fields:
+            self.trailers.append((lower, name, value.rstrip(b" \t")))
 
     def _check_trailer_room(self, line: bytes | bytearray) -> None:
         if len(line) > self._trailer_room:

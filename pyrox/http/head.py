@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import NoReturn
 
 from httptools import (
@@ -23,6 +24,7 @@ from httptools import (
 
 from pyrox.errors import ClientError, UpstreamError
 from pyrox.http.body import Message
+from pyrox.http.field_names import CLAIM_FIELDS, CONNECTION_FIELDS, PROTECTED_FIELDS, NameTable
 from pyrox.http.framing import UNTIL_CLOSE, request_body_length, response_body_length
 from pyrox.http.headers import Field, Headers
 from pyrox.http.message import Request, Response
@@ -34,55 +36,33 @@ _request_line = re.compile(rb"(%b) ([!\"$-~]+) HTTP/([0-9])\.([0-9])\r\n" % _TOK
 _status_line = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n").match
 _length_line = re.compile(rb"\r\n(?i:content-length):[ \t]*+([0-9]++)[ \t]*+(?=\r\n)")
 
-# Fields that speak of this connection only; whatever a middleware sets here, the engine decides.
-CONNECTION_FIELDS = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
-    b"transfer-encoding content-length upgrade".split()
-)
-# Claims about the client that only a trusted peer may make; judged in forwarding.py.
-CLAIM_FIELDS = frozenset(
-    b"forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix "
-    b"x-forwarded-proto x-forwarded-scheme x-forwarded-server x-forwarded-ssl x-real-ip".split()
-)
-# A client that could name these in Connection could strip them before the upstream decides on them.
-PROTECTED_FIELDS = CLAIM_FIELDS | {b"authorization", b"cookie", b"host", b"max-forwards", b"via"}
 # What Connection may name without a field of that name being removed.
 _NEVER_NAMED = PROTECTED_FIELDS | {b"close", b"keep-alive", b"te", b"upgrade"}
 _COMMON_OPTIONS = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"upgrade", b"Upgrade"))
 _CONSUMED_FIELDS = CONNECTION_FIELDS | CLAIM_FIELDS
 
 
+_response_names = NameTable(CONNECTION_FIELDS)
+
+
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
-    """Limits of a head, in bytes and lines; the defaults are those of configspec.ini."""
+    """Limits of a head, in bytes and lines; the defaults are those of configspec.ini.
+
+    ``identity_fields`` are claims besides ``CLAIM_FIELDS``, as the configuration names them: in lower case,
+    with hyphens for underscores.
+    """
 
     request_line: int = 8192
     head_size: int = 32768
     head_fields: int = 100
     underscore_headers: str = "drop"  # drop | allow | reject
+    identity_fields: frozenset[bytes] = frozenset()
+    names: NameTable = dataclass_field(init=False, repr=False, compare=False)  # of a request's fields
 
-
-class _NameTable(dict[bytes, tuple[bytes, bool]]):
-    """Field names as they are spelled, each with its lower-case form and whether it is special.
-
-    Clients and servers use a few dozen spellings over and over: one look-up replaces lower-casing and
-    classifying each of them again. Remembers a bounded number, since a client may send any name.
-    """
-
-    def __init__(self, special: frozenset[bytes]) -> None:
-        super().__init__()
-        self._special = special
-
-    def __missing__(self, name: bytes) -> tuple[bytes, bool]:
-        lower = name.lower()
-        known = lower, lower in self._special or b"_" in lower
-        if len(self) < 4096 and len(name) < 64:
-            self[name] = known
-        return known
-
-
-_request_names = _NameTable(CONNECTION_FIELDS | CLAIM_FIELDS | {b"host"})
-_response_names = _NameTable(CONNECTION_FIELDS)
+    def __post_init__(self) -> None:
+        special = CONNECTION_FIELDS | CLAIM_FIELDS | self.identity_fields | {b"host"}
+        object.__setattr__(self, "names", NameTable(special))
 
 
 class _Silent:
@@ -95,7 +75,7 @@ class _Silent:
 Verdict = tuple[list[Field], list[Field]]  # fields for the next hop, and those that need a decision
 
 
-def _split_fields(block: bytes, names: _NameTable, most: int) -> Verdict | None:
+def _split_fields(block: bytes, names: NameTable, most: int) -> Verdict | None:
     """Take apart field lines: those for the next hop, and those that need a decision; None: too many.
 
     Right only for what llhttp accepts. It refuses line folding, control characters and bare line ends,
@@ -168,7 +148,7 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
     ``framing.CHUNKED``. Raises ``ClientError``: 400, 405, 414, 431, 501 or 505 (RFC 9112 2-3, 5-6).
     """
     method, target, version, end = parse_request_line(raw, limits)
-    verdict = _split_fields(raw[end:], _request_names, limits.head_fields)
+    verdict = _split_fields(raw[end:], limits.names, limits.head_fields)
     if verdict is None:
         raise ClientError("too many header fields", status=431)
     fields, special = verdict
@@ -179,7 +159,7 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
     except HttpParserError as error:
         _refuse_request(error, special, version)
     request = Request.from_head(method.decode(), target.decode(), version, fields)
-    hosts = _settle_fields(request, special, limits.underscore_headers)
+    hosts = _settle_fields(request, special, limits)
     check_host(request, hosts)
     if target[:1] != b"/" or method == b"CONNECT":
         settle_target(request, target)
@@ -208,7 +188,7 @@ def _request_framing(special: list[Field], version: str) -> int | None:
     return request_body_length(lengths, codings, version) if lengths or codings else None
 
 
-def _settle_fields(request: Request, special: list[Field], underscores: str) -> list[bytes]:
+def _settle_fields(request: Request, special: list[Field], limits: HeadLimits) -> list[bytes]:
     """Consume the fields that speak of this connection, put claims aside, return the Hosts."""
     hosts: list[bytes] = []
     options: list[bytes] = []
@@ -229,8 +209,8 @@ def _settle_fields(request: Request, special: list[Field], underscores: str) -> 
             upgrade.append(field[2])
         elif name in CLAIM_FIELDS:
             request.claims = [*(request.claims or ()), field]
-        elif b"_" in name and underscores != "allow":
-            _drop_underscore(request, field, underscores)
+        else:
+            _settle_odd_name(request, field, limits)
     if options:
         request.keep_alive = b"close" not in options and (not is_old or b"keep-alive" in options)
         _remove_named(request.headers, options)
@@ -242,11 +222,19 @@ def _settle_fields(request: Request, special: list[Field], underscores: str) -> 
     return hosts
 
 
-def _drop_underscore(request: Request, field: Field, policy: str) -> None:
-    """CGI, WSGI and PHP read X_User and X-User as one name, so one could be used to forge the other."""
-    if policy == "reject":
+def _settle_odd_name(request: Request, field: Field, limits: HeadLimits) -> None:
+    """A name with an underscore, a name that the configuration makes a claim, or both.
+
+    CGI, WSGI and PHP read X_User and X-User as one name, so one could be used to forge the other.
+    """
+    name = field[0]
+    if b"_" in name and limits.underscore_headers == "reject":
         raise ClientError("header name with an underscore")
-    request.headers.fields.remove(field)
+    is_claim = name.replace(b"_", b"-") in limits.identity_fields
+    if is_claim or limits.underscore_headers == "drop":
+        request.headers.fields.remove(field)
+    if is_claim and b"_" not in name:
+        request.claims = [*(request.claims or ()), field]
 
 
 def _remove_named(headers: Headers, options: list[bytes]) -> None:

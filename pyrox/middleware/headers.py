@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyrox.http.error_response import answer_headers
-from pyrox.http.head import CONNECTION_FIELDS
+from pyrox.http.field_names import CONNECTION_FIELDS
 from pyrox.http.headers import Field, Headers, make_field
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware

@@ -49,6 +49,7 @@ def test_settings_and_spec_name_the_same_options() -> None:
     spec = {section: {o.name for o in options if o.section == section} for section in sections}
     spec["pipeline"] = spec["pipeline"] - {"__many__"} | {"aliases", "options"}
     spec["middleware"] = spec["middleware"] - {"__many__"} | {"sections"}
+    spec["ssl"] = spec["ssl"] - {"__many__"} | {"certificates"}
     settings = parse_settings("")
     fields = {field.name for field in dataclasses.fields(Settings)} - {"source"}
     assert spec == {
