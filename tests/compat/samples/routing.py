@@ -1,0 +1,8 @@
+import pyrox.filtering as filtering
+
+class FilterTest(filtering.HttpFilter):
+    @filtering.handles_request_head
+    def on_request_head(self, request_head):
+
+        # Do nothing but route the request
+        return filtering.route('google.com:80')
