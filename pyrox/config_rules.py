@@ -18,8 +18,8 @@ def broken_rules(settings: Settings) -> Iterator[Problem]:
     """Yield every rule that ``settings`` breaks."""
     if missing := [path for path in settings.core.plugin_paths if not os.path.isdir(path)]:
         yield "core", "plugin_paths", "; ".join(f"{path!r} is not a directory" for path in missing)
-    if settings.core.enable_profiling:
-        yield "core", "enable_profiling", "profiling is not implemented in this release; set it to no"
+    if settings.core.enable_profiling and (reason := _no_place(settings.core.profile_dir or os.curdir)):
+        yield "core", "profile_dir", reason
     yield from process_problems(settings.core)
     yield from tls_problems(settings)
     yield from contradictions(settings)
@@ -33,6 +33,13 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
         yield "logging", "access_log_format", reason
     if settings.upstream.proxy_protocol != "off" and "demo" in settings.routing.upstream_hosts:
         yield "upstream", "proxy_protocol", "the demo upstream does not understand it; set it to off"
+
+
+def _no_place(directory: str) -> str:
+    """Return why no file can be made in ``directory``, or ``""``."""
+    if not os.path.isdir(directory):
+        return f"{directory!r} is not a directory"
+    return "" if os.access(directory, os.W_OK) else f"no file can be made in {directory!r} by this user"
 
 
 def _limit_problems(settings: Settings) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ class CoreSettings:
     processes: int
     plugin_paths: tuple[str, ...]
     enable_profiling: bool
+    profile_dir: str | None
     worker_connections: int
     graceful_timeout: float
     tunnel_grace: float

@@ -56,7 +56,7 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
         core = self.settings.core
         values: dict[str, Any] = {
             "bind": list(core.bind_host),
-            "workers": core.processes or os.cpu_count() or 1,
+            "workers": 1 if core.enable_profiling else core.processes or os.cpu_count() or 1,
             "worker_class": ProxyWorker,
             "worker_connections": core.worker_connections,
             "graceful_timeout": max(1, round(core.graceful_timeout)),

@@ -20,6 +20,7 @@ from pyrox.errors import ConfigError
 from pyrox.green.engine import Engine
 from pyrox.green.server import ProxyServer
 from pyrox.green.tls import server_context
+from pyrox.profiler import profiling
 from pyrox.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         hub.reinit()
         self._wake = Event()
         self._at_once = False
-        super().init_process()
+        with profiling(self.app.settings.core):
+            super().init_process()
 
     def load_wsgi(self) -> None:
         """Build the engine from the settings that the application holds."""

@@ -34,6 +34,7 @@ FLOORS = {
     "pyrox.config_tls": 2,
     "pyrox.config_values": 2,
     "pyrox.log_file": 2,
+    "pyrox.profiler": 2,
     "pyrox.log_format": 2,
     "pyrox.log_values": 2,
     "pyrox.access_log": 2,
