@@ -175,11 +175,8 @@ class FilterMiddleware(Middleware):
 
     def _make_pipelines(self) -> Pipelines:
         upstream = [member_of(factory(), name) for name, factory in self._upstream]
-        if not self._use_singletons:
-            downstream = [member_of(factory(), name) for name, factory in self._downstream]
-        else:
-            made = {member[0]: member for member in upstream}
-            downstream = [made.get(name) or member_of(factory(), name) for name, factory in self._downstream]
+        made = {member[0]: member for member in upstream} if self._use_singletons else {}
+        downstream = [made.get(name) or member_of(factory(), name) for name, factory in self._downstream]
         return HttpFilterPipeline.of(upstream), HttpFilterPipeline.of(downstream)
 
     # --- the request ---
@@ -188,11 +185,11 @@ class FilterMiddleware(Middleware):
         self, pipeline: HttpFilterPipeline, request: Request, view: HttpRequest
     ) -> Response | None:
         stop = pipeline.run(REQUEST_HEAD, view)
+        if stop is not None and stop.action.is_routing():
+            stop = _route(stop, request)
         if stop is not None and stop.action.intercepts_request():
             return self._answer(stop, request)
         try:
-            if stop is not None and stop.action.is_routing():
-                request.route_to(_destination(stop.action.payload))
             view.write_back()
         except (TypeError, ValueError) as error:
             log_failure(f"what filters made of the head of {request!r} cannot be sent", error)
@@ -215,9 +212,11 @@ class FilterMiddleware(Middleware):
         try:
             first = b"".join(islice(parts, 1))
         except BodyRejected as rejected:
-            return self._answer(rejected.stop, request)
-        request.body = chain((first,), parts) if first else b""
-        return None
+            stop = rejected.stop
+        else:
+            request.body = chain((first,), parts) if first else b""
+            return None
+        return self._answer(stop, request)
 
     # --- the response ---
 
@@ -268,6 +267,16 @@ class FilterMiddleware(Middleware):
         if (close := getattr(src, "close", None)) is not None:
             response.on_close(close)
         return response
+
+
+def _route(stop: Stop, request: Request) -> Stop:
+    """Do as ``route()`` says; returns what came of it, a rejection for a target that is no server."""
+    try:
+        request.route_to(_destination(stop.action.payload))
+    except (TypeError, ValueError) as error:
+        log_failure(f"filter {stop.name!r} returned route() to what is no server", error)
+        return Stop(reject(), stop.name)
+    return stop
 
 
 def _destination(target: Any) -> str:
