@@ -301,8 +301,10 @@ def _ask_for_decodable(pipeline: HttpFilterPipeline, request: Request) -> None:
     """Ask for what a filter with ``decode_body`` can be shown: a known coding, and from its start."""
     if any(decodes for decodes, _ in pipeline.groups(RESPONSE_BODY)):
         headers = request.headers
-        headers["Accept-Encoding"] = acceptable_codings(headers.get("accept-encoding"))
+        accepted = headers.get_all("accept-encoding")
+        headers["Accept-Encoding"] = acceptable_codings(", ".join(accepted) if accepted else None)
         headers.discard("range")
+        headers.discard("if-range")
 
 
 def _body_of(src: Any) -> Body:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from pyrox.settings import Settings
 
 _SECTION = "pipeline"
 
+_NO_HANDLERS = "no method of it is decorated with @filtering.handles_..."
 _STAGES = {"upstream": (REQUEST_HEAD, REQUEST_BODY), "downstream": (RESPONSE_HEAD, RESPONSE_BODY)}
 
 
@@ -26,7 +27,7 @@ class ConfiguredFilters:
 
     name: str
     settings: Settings
-    factories: Mapping[str, partial[Any]]  # by alias
+    factories: Mapping[str, Callable[[], Any]]  # by alias
 
     def __call__(self, app: App) -> FilterMiddleware:
         """Raises what a filter's constructor raises, when filters are made once for a worker."""
@@ -41,7 +42,7 @@ class ConfiguredFilters:
             templates.pyrox_error_sc,
         )
 
-    def _listed(self, aliases: Sequence[str]) -> list[tuple[str, partial[Any]]]:
+    def _listed(self, aliases: Sequence[str]) -> list[tuple[str, Callable[[], Any]]]:
         return [(alias, self.factories[alias]) for alias in aliases]
 
     def check(self, report: Report) -> list[str]:
@@ -79,7 +80,7 @@ def configure_filters(name: str, settings: Settings, report: Report) -> Configur
             continue
         for option, reason in _misfits(target, options):
             report.add(_SECTION, f"{alias}.{option}", reason)
-        factories[alias] = partial(target, **options)
+        factories[alias] = partial(target, **options) if options else target
     return ConfiguredFilters(name, settings, factories)
 
 

@@ -88,23 +88,21 @@ class HttpMessage:
 
     _native: Any  # the Request or Response behind this view
     version: Text
+    local_data: dict[str, Any]
+    # All headers if _has_all, else those that were asked for, None in place of one that was removed.
+    _headers: dict[str, HttpHeader | None]
+    _has_all = False
 
     def __init__(self, version: Text = "1.1") -> None:
-        self._behold(self._blank(), {})
+        self._native = self._blank()
+        self._headers = {}
+        self.local_data = {}
         self.version = version
         self.set_default_headers()
 
     @staticmethod
     def _blank() -> Message:
         return Message(b"", ())
-
-    def _behold(self, native: Message, local_data: dict[str, Any]) -> None:
-        self._native = native
-        self.local_data = local_data
-        self.version = native.version
-        # All headers if _has_all, else those that were asked for, None in place of one that was removed.
-        self._headers: dict[str, HttpHeader | None] = {}
-        self._has_all = False
 
     @property
     def headers(self) -> dict[str, HttpHeader]:
@@ -130,10 +128,9 @@ class HttpMessage:
         key = as_text(name).lower()
         header = self._find(key)
         if header is None:
-            header = HttpHeader(name)
-            if key not in self._headers:
-                header._sent = _NOTHING
-            self._headers[key] = header
+            is_removed = key in self._headers
+            header = self._headers[key] = _new(HttpHeader)
+            header.name, header.values, header._sent = name, [], None if is_removed else _NOTHING
         return header
 
     def replace_header(self, name: Text) -> HttpHeader:
@@ -163,14 +160,6 @@ class HttpMessage:
         """
         if not self._headers and not self._has_all:
             return
-        changes, added = self._changes()
-        if changes:
-            self._native.headers.fields = _replaced(self._native.headers.fields, changes)
-        if added:
-            self._native.headers.fields += added
-
-    def _changes(self) -> tuple[dict[bytes, list[Field]], list[Field]]:
-        """Return the new lines of each name whose lines are not what they were, and those of new names."""
         changes = self._missing() if self._has_all else {}
         added: list[Field] = []
         for key, header in self._headers.items():
@@ -180,15 +169,17 @@ class HttpMessage:
             before, now = header._sent, (header.name, *header.values)
             if before == now:
                 continue
-            lines = header.lines()
-            header._sent = now
             if before == _NOTHING:
-                added += lines
+                added += header.lines()
             else:
                 if before:
                     changes.setdefault(_lower(before[0]), [])
-                changes.setdefault(_lower(header.name), []).extend(lines)
-        return changes, added
+                changes.setdefault(_lower(header.name), []).extend(header.lines())
+            header._sent = now
+        if changes:
+            self._native.headers.fields = _replaced(self._native.headers.fields, changes)
+        if added:
+            self._native.headers.fields += added
 
     def _missing(self) -> dict[bytes, list[Field]]:
         """Return the names of the native message that are not among the headers, each with no lines."""
@@ -199,13 +190,16 @@ class HttpMessage:
         return {field[0]: [] for field in self._native.headers.fields if field[0] not in kept}
 
     def _find(self, key: str) -> HttpHeader | None:
-        if self._has_all or key in self._headers:
-            return self._headers.get(key)
-        wanted = key.encode()
-        fields = [field for field in self._native.headers.fields if field[0] == wanted]
-        if fields:
-            values = [field[2].decode("latin-1") for field in fields]
-            header = HttpHeader._of(fields[0][1].decode("latin-1"), values)
+        header = self._headers.get(key)
+        if header is not None or self._has_all or key in self._headers:
+            return header
+        wanted, values = key.encode(), []
+        for lower, name, value in self._native.headers.fields:
+            if lower == wanted:
+                values.append(value.decode("latin-1"))
+                sent_name = name
+        if values:
+            header = HttpHeader._of(sent_name.decode("latin-1"), values)
         elif key in _FRAMING and key in (framing := self._framing()):
             header = HttpHeader._of(*framing[key])
         else:
@@ -250,7 +244,10 @@ class HttpRequest(HttpMessage):
     def of(cls, native: Request) -> HttpRequest:
         """Return a view on ``native``; its ``local_data`` is the request's ``state``."""
         view = _new(cls)
-        view._behold(native, native.state)
+        view._native = native
+        view._headers = {}
+        view.local_data = native.state
+        view.version = native.version
         return view
 
     @property
@@ -292,7 +289,10 @@ class HttpResponse(HttpMessage):
     def of(cls, native: Response, request: HttpRequest) -> HttpResponse:
         """Return a view on ``native``, the answer to ``request``, whose ``local_data`` it shares."""
         view = _new(cls)
-        view._behold(native, request.local_data)
+        view._native = native
+        view._headers = {}
+        view.local_data = request.local_data
+        view.version = native.version
         return view
 
     @property
