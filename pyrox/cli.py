@@ -24,7 +24,8 @@ Overrides = Mapping[str, Mapping[str, object]]
 DEFAULT_CONFIG = "/etc/pyrox/pyrox.conf"
 CONFIG_FAULT = 2  # the exit status of a bad configuration, as of a bad command line
 
-_USAGE = """pyrox [-c FILE] [-w N] [-b HOST:PORT]... [-p PATHS] [--reload] [--check | --print-config] [start]
+_USAGE = """pyrox [-c FILE] [-w N] [-b HOST:PORT]... [-p PATHS] [-D] [--pid FILE]
+             [--user USER] [--group GROUP] [--reload] [--check | --print-config] [start]
        pyrox demo [-b HOST:PORT]...
        pyrox --version"""
 _DESCRIPTION = "An HTTP reverse proxy. start: the proxy. demo: a small upstream to try it with."
@@ -53,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     add("-w", "--workers", metavar="N", help="worker processes; 0: one per CPU")
     add("-b", "--bind", metavar="HOST:PORT", action="append", help=f"where to listen; also {_OTHER_BINDS}")
     add("-p", "--plugin-paths", metavar="PATHS", help="directories to import middleware from, with commas")
+    add("-D", "--daemon", action="store_true", help="run in the background; returns when it serves")
+    add("--pid", metavar="FILE", help="write the master's process id to FILE")
+    add("--user", metavar="USER", help="run the workers as USER")
+    add("--group", metavar="GROUP", help="run the workers as GROUP")
     add("--reload", action="store_true", help="restart the workers when their code changes")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--check", action="store_true", help="check the configuration, open no port")
@@ -69,7 +74,7 @@ def _with_config(arguments: argparse.Namespace) -> int:
         return _check(path, overrides)
     from pyrox.green.application import run
 
-    return run(partial(_load_to_serve, path, overrides, os.getpid()))
+    return run(partial(_load_to_serve, path, overrides))
 
 
 def _overrides(arguments: argparse.Namespace) -> Overrides:
@@ -82,17 +87,19 @@ def _overrides(arguments: argparse.Namespace) -> Overrides:
     if arguments.plugin_paths is not None:
         paths = [path.strip() for path in arguments.plugin_paths.split(",")]
         core["plugin_paths"] = [os.path.abspath(path) for path in paths if path]
-    if arguments.reload:
-        core["reload"] = "yes"
+    if arguments.pid is not None:
+        core["pid_file"] = os.path.abspath(arguments.pid)
+    core |= {key: value for key in ("user", "group") if (value := getattr(arguments, key)) is not None}
+    core |= {key: "yes" for key in ("reload", "daemon") if getattr(arguments, key)}
     return {"core": core}
 
 
-def _load_to_serve(path: str, overrides: Overrides, master: int) -> Settings:
+def _load_to_serve(path: str, overrides: Overrides, *, for_worker: bool = False) -> Settings:
     """Load the settings for a start or, later, a reload; a worker leaves the checks to the master."""
     from pyrox.config import load_settings
     from pyrox.preflight import check_logs, check_middleware_in_child, use_plugin_paths
 
-    checks = (check_logs, check_middleware_in_child) if os.getpid() == master else ()
+    checks = () if for_worker else (check_logs, check_middleware_in_child)
     return load_settings(path, overrides, (use_plugin_paths, *checks))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 from collections.abc import Iterator
 
+from pyrox.accounts import group_id, user_id
 from pyrox.settings import CoreSettings
 
 Problem = tuple[str, str, str]  # section, key, reason
@@ -24,24 +23,6 @@ def process_problems(core: CoreSettings) -> Iterator[Problem]:
             yield "core", key, problem
     if core.max_requests_jitter and not core.max_requests:
         yield "core", "max_requests_jitter", "has no effect without max_requests"
-
-
-def user_id(name: str) -> int:
-    """Return the number of the user ``name``, itself a number or not; raises ``KeyError``."""
-    return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
-
-
-def group_id(name: str) -> int:
-    """Return the number of the group ``name``, itself a number or not; raises ``KeyError``."""
-    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
-
-
-def primary_group_id(user: str) -> int | None:
-    """Return the number of the group that ``user`` logs in with; None for a number that has no account."""
-    try:
-        return pwd.getpwuid(user_id(user)).pw_gid
-    except KeyError:
-        return None
 
 
 def _account_problem(kind: str, name: str, own: int) -> str:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from typing import NoReturn
 
+from pyrox.accounts import become_worker
 from pyrox.config_report import Report
 from pyrox.errors import ConfigError
 from pyrox.settings import Settings
@@ -74,6 +75,9 @@ def _run_child(settings: Settings, writer: int) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.alarm(_CHECK_TIMEOUT)
+        # A module edited twice within a second would leave bytecode that looks fresh and is not.
+        sys.dont_write_bytecode = True
+        become_worker(settings.core)
         try:
             check_middleware(settings)
         except ConfigError as error:

@@ -57,6 +57,11 @@ class ClientConnection:
             if self.pool is not None:
                 self.pool.close()
 
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether the connection speaks another protocol by now."""
+        return self.exchange is not None and self.exchange.status == 101
+
     def drain(self) -> None:
         """Give an idle client a moment to use the connection once more, then let it go."""
         if self.exchange is None:
@@ -112,6 +117,8 @@ class ClientConnection:
             try:
                 stream.buffer = stream.receive(engine.idle_patience())
             except ClientTimeout:
+                if stream.probe():
+                    continue  # it came while the worker was busy; a close would reset the connection
                 return None
             if not stream.buffer:
                 return None

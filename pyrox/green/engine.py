@@ -135,11 +135,22 @@ class Engine:
         """Start what runs beside the connections."""
         self.clock.start()
 
-    def drain(self) -> None:
-        """Let every exchange finish, and no connection start another after the one it is at."""
+    def drain(self, idle_timeout: float) -> None:
+        """Let every exchange finish, and no connection start another after the one it is at.
+
+        A client may use an idle connection once more within ``idle_timeout`` seconds.
+        """
         self.is_draining = True
+        self._drain_patience = self.clock.ticks(idle_timeout)
         for connection in self.connections.values():
             connection.drain()
+
+    def cut(self, spare_tunnels: bool = False) -> int:
+        """End connections whatever they are doing; returns how many there were."""
+        doomed = [c for c in self.connections.values() if not (spare_tunnels and c.is_tunnel)]
+        for connection in doomed:
+            connection.abort()
+        return len(doomed)
 
     def drain_deadline(self) -> int:
         """Return the tick at which idle connections are given up while draining."""

@@ -11,6 +11,7 @@ from gevent.server import StreamServer
 from greenlet import getcurrent
 
 from pyrox.errors import ClientError
+from pyrox.green.balance import Share
 from pyrox.green.client import ClientConnection
 from pyrox.green.engine import Engine
 from pyrox.green.stream import ClientStream
@@ -21,26 +22,35 @@ log = logging.getLogger("pyrox")
 
 # Seconds to wait before accepting again when descriptors ran out.
 _ACCEPT_PAUSE = 0.25
+# Seconds for which the next connection is left to other workers: time for them to wake up.
+_YIELD = 0.001
+# Connections taken from one listener before others get a turn.
+_BURST = 64
 
 
 class ProxyServer(StreamServer):  # type: ignore[misc]
     """Accepts clients on one listening socket for one engine.
 
-    Stops accepting while the engine has ``worker_connections`` open; the kernel's backlog holds the
-    rest.
+    Stops accepting while the engine has ``worker_connections`` open, and for a moment when it is ahead of
+    the other workers by ``share``; the kernel's backlog holds the rest.
     """
 
-    def __init__(self, listener: Any, engine: Engine, tls: ssl.SSLContext | None, burst: int) -> None:
+    def __init__(self, listener: Any, engine: Engine, tls: ssl.SSLContext | None, share: Share) -> None:
         super().__init__(listener, spawn=gevent.spawn_raw)
-        self.max_accept = burst
+        self.max_accept = _BURST
         self._engine = engine
         self._tls = tls
+        self._share = share
+        self._yielding: Any = None  # the timer that ends a pause
 
     def full(self) -> bool:
         """Whether no more connections may be accepted now; called by gevent before each accept."""
         engine = self._engine
         if engine.accepted < engine.settings.core.worker_connections:
-            return False
+            if not self._share.is_ahead():
+                return False
+            self._accept_again_soon()
+            return True
         # gevent stops this server now; the place that gets free may be at another one.
         engine.waiting_for_room.add(self._start_accepting_if_started)
         return True
@@ -57,6 +67,7 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
             self._pause_accepting()
             return None
         self._engine.accepted += 1
+        self._share.opened()
         sock = RawSocket(listener.family, listener.type, listener.proto, fileno=fd)
         sock.setblocking(False)
         return sock, address
@@ -66,6 +77,7 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
         sock.close()
         engine = self._engine
         engine.accepted -= 1
+        self._share.closed()
         while engine.waiting_for_room:
             engine.waiting_for_room.pop()()
 
@@ -110,6 +122,20 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
             log.info("%s: %s", host, error)
             return False
         return True
+
+    def _accept_again_soon(self) -> None:
+        # Not gevent's own timer: it goes when gevent stops this server, after full() said so.
+        if self._yielding is not None:
+            self._yielding.close()
+        self._yielding = self.loop.timer(_YIELD)
+        self._yielding.start(self._start_accepting_if_started)
+
+    def close(self) -> None:
+        """Stop accepting for good."""
+        if self._yielding is not None:
+            self._yielding.close()
+            self._yielding = None
+        super().close()
 
     def _pause_accepting(self) -> None:
         self.stop_accepting()

@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import traceback
-from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import gevent
@@ -16,7 +15,12 @@ from gevent import hub, monkey
 from gevent.event import Event
 from gunicorn.workers.base import Worker
 
+from pyrox.accounts import become_worker
 from pyrox.errors import ConfigError
+from pyrox.exchange import Exchange
+from pyrox.green.balance import Share
+from pyrox.green.board import Board, Seat, Stage
+from pyrox.green.drain import Drain
 from pyrox.green.engine import Engine
 from pyrox.green.server import ProxyServer
 from pyrox.green.tls import server_context
@@ -30,17 +34,30 @@ log = logging.getLogger("pyrox")
 
 APP_LOAD_ERROR = 4  # tells gunicorn's arbiter that a restart would not help
 _HEARTBEAT = 1.0
-# gunicorn kills a worker that is still there after graceful_timeout; end by ourselves before that.
-_GRACE_MARGIN = 0.5
-# Alone on its listeners a worker takes what is there; among others it leaves some to them.
-_BURST_ALONE, _BURST_SHARED = 64, 4
+# Seconds between two looks at the other workers, and at what is left while draining.
+_REFRESH = 0.25
+_DRAIN_BEAT = 0.05
 
 
 class ProxyWorker(Worker):  # type: ignore[misc]
-    """One worker process: owns the engine, the listeners' servers and the heartbeat."""
+    """One worker process: owns the engine, the listeners' servers and the heartbeat.
+
+    The master sets ``board``, ``seat`` and ``generation`` before the fork; ``is_retired`` is its note
+    that this worker was told to leave.
+    """
+
+    board: Board
+    seat: Seat
+    generation: int
+    is_retired = False
 
     def init_process(self) -> None:
         """Patch with gevent here, never in the master; called by gunicorn after the fork."""
+        # Until the first beat gunicorn takes the time of day for one, and would wait for that to pass.
+        self.tmp.notify()
+        become_worker(self.app.settings.core)
+        # A module edited twice within a second would leave bytecode that looks fresh and is not.
+        sys.dont_write_bytecode = True
         monkey.patch_all()
         hub.reinit()
         self._wake = Event()
@@ -68,6 +85,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
     def _await_reload(self) -> NoReturn:
         """In development, a mistake waits here for its correction instead of ending everything."""
         log.error("not reloaded; clients wait until this is corrected")
+        self.seat.stage = Stage.SERVING  # a start that failed would be tried again and again
         self.reloader.start()
         while self.alive:
             self.notify()
@@ -78,21 +96,45 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         """Serve until told to stop, then drain; the worker's main greenlet."""
         engine = self.engine
         tls = server_context(engine.settings.ssl)
-        burst = _BURST_ALONE if self.cfg.workers == 1 else _BURST_SHARED
-        servers = [ProxyServer(_gevent_socket(s), engine, tls, burst) for s in self.sockets]
+        self._share = share = Share(self.board, self.seat)
+        servers = [ProxyServer(_gevent_socket(s), engine, tls, share) for s in self.sockets]
+        if self.cfg.max_requests:
+            self._count_requests()
         engine.start()
-        wakeups = engine.clock.hub.loop.io(self.PIPE[0], 1)
-        wakeups.start(self._read_wakeups)
+        loop = engine.clock.hub.loop
+        watchers = [loop.io(self.PIPE[0], 1), loop.timer(_REFRESH, _REFRESH)]
+        watchers[0].start(self._read_wakeups)
+        watchers[1].start(share.refresh)
         _warn_of_slow_loop()
-        for server in servers:
-            server.start()
+        self._open(servers)
         while self.alive:
             self._beat(_HEARTBEAT)
-        self._drain(servers)
+        self._leave(servers)
         engine.close()
-        wakeups.close()
+        for watcher in watchers:
+            watcher.close()
         if self._demo is not None:
             self._demo.stop()
+
+    def _open(self, servers: list[ProxyServer]) -> None:
+        self._share.join()
+        for server in servers:
+            server.start()
+        self.seat.stage = Stage.SERVING
+
+    def _count_requests(self) -> None:
+        """Ask for a successor after ``max_requests``, and serve until it is there."""
+        record, left = self.engine.record, self.max_requests
+
+        def count_and_record(exchange: Exchange) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self.log.info("worker %s has had %d requests and is replaced", self.pid, self.max_requests)
+                self.seat.stage = Stage.SPENT
+            record(exchange)
+
+        self.engine.record = count_and_record
 
     def _read_wakeups(self) -> None:
         """Each signal writes a byte: Python's handlers run only when the loop lets Python run."""
@@ -103,22 +145,25 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         self.engine.access_log.flush()
         self._wake.wait(timeout)
 
-    def _drain(self, servers: list[ProxyServer]) -> None:
+    def _leave(self, servers: list[ProxyServer]) -> None:
         engine = self.engine
+        self.seat.stage = Stage.LEAVING
+        is_last = not self._share.has_others()
         for server in servers:
-            if not self._at_once:
+            # What waits in the kernel is lost with the last process that could accept it.
+            if is_last and not self._at_once:
                 server.accept_waiting()
             server.close()
-        engine.drain()
-        grace = 0.0 if self._at_once else self.cfg.graceful_timeout - _GRACE_MARGIN
-        deadline = monotonic() + grace
+        drain = Drain(engine)
+        drain.begin(self.seat.order)
         self._wake.clear()
-        while engine.accepted and monotonic() < deadline and not self._at_once:
-            self._beat(0.05)
-        if engine.connections:
-            self.log.warning("%d connections cut after %s s", len(engine.connections), grace)
-        for connection in tuple(engine.connections.values()):
-            connection.abort()
+        while not self._at_once and drain.proceed():
+            self._beat(_DRAIN_BEAT)
+            if self._wake.is_set():  # another signal, perhaps with another order
+                self._wake.clear()
+                drain.begin(self.seat.order)
+        if cut := engine.cut():
+            self.log.warning("%d connections cut off at the end of the grace time", cut)
         gevent.sleep(0)
 
     def notify(self) -> None:
@@ -138,6 +183,12 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         self.alive = False
         self._at_once = True
         self._wake.set()
+
+    def handle_abort(self, sig: int, frame: Any) -> None:
+        """ABRT: the master has not heard of this worker for ``worker_timeout``; say what it was at."""
+        stack = "".join(traceback.format_stack(frame))
+        log.critical("worker %s hangs and is replaced; it was at\n%s", self.pid, stack.rstrip())
+        os._exit(1)  # an exception would be raised into whatever hangs, and could be caught there
 
     def handle_usr1(self, sig: int, frame: Any) -> None:
         """USR1: reopen the log files."""

@@ -70,6 +70,15 @@ def test_flags_win_over_the_file(file: Path, engine: Engine) -> None:
     assert str(file.parent) in sys.path
 
 
+def test_flags_say_how_the_processes_live(file: Path, engine: Engine) -> None:
+    user = str(os.geteuid())
+    arguments = ["-c", str(file), "--daemon", "--pid", f"{file.parent}/p.pid", "--user", user, "--group", "0"]
+    assert cli.main(arguments) == 7
+    core = engine.settings[0].core
+    assert (core.daemon, core.pid_file) == (True, str(file.parent / "p.pid"))
+    assert (core.user, core.group) == (user, "0")
+
+
 def test_a_reload_reads_the_file_again_with_the_same_flags(file: Path, engine: Engine) -> None:
     cli.main(["-c", str(file), "-w", "5"])
     file.write_text("[core]\nbind_host = localhost:82\nprocesses = 9\n")
@@ -113,8 +122,8 @@ def test_a_bad_configuration_exits_2_with_every_problem(
 def test_a_worker_leaves_the_checks_to_the_master(file: Path) -> None:
     file.write_text("[logging]\nlogfile = /no/where/x\n")
     with pytest.raises(ConfigError):
-        cli._load_to_serve(str(file), {}, os.getpid())
-    assert cli._load_to_serve(str(file), {}, os.getppid()).logging.logfile == "/no/where/x"
+        cli._load_to_serve(str(file), {})
+    assert cli._load_to_serve(str(file), {}, for_worker=True)).logging.logfile == "/no/where/x"
 
 
 # --- check, print, version ----------------------------------------------------------------------------

@@ -8,9 +8,9 @@ import pwd
 
 import pytest
 
+from pyrox.accounts import group_id, user_id, worker_account
 from pyrox.config import parse_settings
 from pyrox.config_render import render_settings
-from pyrox.config_rules_process import group_id, primary_group_id, user_id
 from pyrox.errors import ConfigError
 
 
@@ -18,8 +18,22 @@ def test_accounts_are_names_or_numbers() -> None:
     root = pwd.getpwuid(0).pw_name
     assert (user_id(root), user_id("0"), user_id("4242424")) == (0, 0, 4242424)
     assert group_id(grp.getgrgid(0).gr_name) == group_id("0") == 0
-    assert primary_group_id(root) == pwd.getpwuid(0).pw_gid
-    assert primary_group_id("4242424") is None
+
+
+@pytest.mark.parametrize(
+    "text, account",
+    [
+        ("", (os.geteuid(), os.getegid())),
+        ("user = 0", (0, pwd.getpwuid(0).pw_gid)),
+        ("user = 0\ngroup = 4242", (0, 4242)),
+        ("user = 4242424", (4242424, os.getegid())),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may name another account")
+def test_group_of_the_workers_is_that_of_their_user_unless_it_is_named(
+    text: str, account: tuple[int, int]
+) -> None:
+    assert worker_account(parse_settings(f"[core]\n{text}\n").core) == account
 
 
 def test_only_root_starts_workers_as_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:

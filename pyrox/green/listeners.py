@@ -1,0 +1,97 @@
+"""Listening sockets: opened, inherited, kept over a reload, handed to the next master.
+
+gunicorn opens its own at a start, and at a reload exits when one cannot be opened. Here each belongs to
+the text of its bind, so that a reload touches only those that changed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from gunicorn import sock as gunicorn_sockets
+from gunicorn.util import parse_address
+
+from pyrox.errors import ConfigError
+from pyrox.green.systemd import activation_descriptors
+
+log = logging.getLogger("pyrox")
+
+Listeners = dict[str, Any]  # bind -> gunicorn's socket object
+
+HANDED_OVER = "PYROX_LISTENERS"  # in the environment of the next master: {bind: descriptor}
+_ACTIVATED = "systemd:"  # stands for the bind of a socket that systemd opened
+
+
+def open_listeners(binds: tuple[str, ...], source: str, cfg: Any, kept: Mapping[str, Any]) -> Listeners:
+    """Return a listener for each of ``binds``: from ``kept`` where it has one, newly opened else.
+
+    Sockets from systemd stand for all binds. Raises ``ConfigError`` when one cannot be opened; then those
+    that were are closed again.
+    """
+    activated = {bind: listener for bind, listener in kept.items() if bind.startswith(_ACTIVATED)}
+    if activated:
+        return activated
+    listeners: Listeners = {}
+    problems = []
+    for number, bind in enumerate(binds):
+        # "localhost:0" may stand there twice, for two ports.
+        key = f"{bind} {binds[:number].count(bind)}" if bind in binds[:number] else bind
+        try:
+            listeners[key] = kept[key] if key in kept else _open(bind, cfg)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            problems.append(f"{source}: [core] bind_host: cannot listen at {bind!r}: {reason}")
+    if problems:
+        close_listeners({b: listener for b, listener in listeners.items() if b not in kept}, unlink=True)
+        raise ConfigError(problems)
+    return listeners
+
+
+def inherited_listeners(environ: MutableMapping[str, str], cfg: Any) -> Listeners:
+    """Return what a master before this one, or systemd, has opened; takes it out of the environment."""
+    handed_over = environ.pop(HANDED_OVER, "")
+    descriptors: dict[str, int] = json.loads(handed_over) if handed_over else {}
+    for number, descriptor in enumerate(activation_descriptors(environ)):
+        descriptors[f"{_ACTIVATED}{number}"] = descriptor
+    return {bind: _adopt(descriptor, cfg) for bind, descriptor in descriptors.items()}
+
+
+def are_activated(listeners: Mapping[str, Any]) -> bool:
+    """Whether the listeners are systemd's, which then also owns the files of unix sockets."""
+    return any(bind.startswith(_ACTIVATED) for bind in listeners)
+
+
+def hand_over(listeners: Mapping[str, Any]) -> str:
+    """Return what ``inherited_listeners`` of the next master reads; the sockets must stay open."""
+    for listener in listeners.values():
+        os.set_inheritable(listener.fileno(), True)
+    return json.dumps({bind: listener.fileno() for bind, listener in listeners.items()})
+
+
+def close_listeners(listeners: Mapping[str, Any], unlink: bool) -> None:
+    """Close sockets that are still open; ``unlink`` removes the files of unix sockets."""
+    for listener in [listener for listener in listeners.values() if listener.sock is not None]:
+        gunicorn_sockets.close_sockets([listener], unlink and _has_file(listener))
+
+
+def _has_file(listener: Any) -> bool:
+    return listener.FAMILY == socket.AF_UNIX and os.path.exists(listener.getsockname())
+
+
+def _open(bind: str, cfg: Any) -> Any:
+    address = parse_address(bind)
+    if isinstance(address, int):
+        return _adopt(address, cfg)
+    return gunicorn_sockets._sock_type(address)(address, cfg, log)
+
+
+def _adopt(descriptor: int, cfg: Any) -> Any:
+    with socket.socket(fileno=os.dup(descriptor)) as probe:
+        name = probe.getsockname()
+    # Moves to another descriptor, and closes this one.
+    return gunicorn_sockets._sock_type(name)(name, cfg, log, fd=descriptor)

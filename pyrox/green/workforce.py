@@ -1,0 +1,171 @@
+"""``Workforce``: which workers there are, which there should be, and how one takes another's place.
+
+gunicorn counts every child as a worker: one that drains is not replaced before it has ended, and what
+takes the place of an old worker is not waited for. Here a worker is *staying*, *outgoing* (of an older
+generation, or spent: serving until its successor does) or *retired* (told to leave). The rule is the same
+for a reload, for ``max_requests`` and for a change of the number::
+
+    hire until as many stay as are wanted; when all that stay are serving, retire those that go
+
+so that there is a worker that accepts at every moment, and a generation that cannot start replaces nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+
+from pyrox.green.board import Board, Order, Stage
+from pyrox.green.worker import APP_LOAD_ERROR, ProxyWorker
+
+# Seconds between two looks at the board while something is going on; else it is gunicorn's second.
+_ATTENTIVE = 0.05
+# Seconds before a worker is started in place of one that died before it could serve.
+_PAUSE = 1.0
+
+
+class Workforce(Arbiter):  # type: ignore[misc]
+    """gunicorn's arbiter with generations of workers; a worker of ``generation`` stays."""
+
+    WORKERS: dict[int, ProxyWorker]
+    reexec_pid: int
+    master_pid: int
+
+    def __init__(self, app: Any) -> None:
+        self.board = Board()
+        self.generation = 1
+        self._hire_at = 0.0
+        super().__init__(app)
+
+    # --- who there is ---
+
+    def welcome(self, worker: ProxyWorker) -> None:
+        """Give a worker that is about to be forked its seat; gunicorn's ``pre_fork``."""
+        worker.board = self.board
+        worker.seat = self.board.take_seat()
+        worker.generation = self.generation
+
+    def staying(self) -> list[ProxyWorker]:
+        """The workers that are meant to stay, oldest first; those that boot among them."""
+        workers = [
+            worker
+            for worker in self.WORKERS.values()
+            if not worker.is_retired
+            and worker.generation == self.generation
+            and worker.seat.stage in (Stage.BOOTING, Stage.SERVING)
+        ]
+        return sorted(workers, key=lambda worker: worker.age)
+
+    def outgoing(self) -> list[ProxyWorker]:
+        """The workers that serve only until others do."""
+        return [
+            worker
+            for worker in self.WORKERS.values()
+            if not worker.is_retired
+            and (worker.generation != self.generation or worker.seat.stage == Stage.SPENT)
+        ]
+
+    def is_complete(self) -> bool:
+        """Whether all workers that are wanted serve."""
+        serving = [worker for worker in self.staying() if worker.seat.stage == Stage.SERVING]
+        return len(serving) >= int(self.num_workers)
+
+    # --- gunicorn's main loop calls these ---
+
+    def manage_workers(self) -> None:
+        """Hire and retire what is due; called in every round."""
+        missing = self.num_workers - len(self.staying())
+        if missing > 0 and monotonic() >= self._hire_at:
+            for _ in range(missing):
+                self.spawn_worker()
+        for worker in self.staying()[: max(-missing, 0)]:
+            self.retire(worker)
+        complete = self.is_complete()
+        for worker in self.outgoing():
+            if complete or worker.seat.stage == Stage.BOOTING:
+                self.retire(worker)
+        if complete:
+            self.on_complete()
+
+    def on_complete(self) -> None:
+        """Called in every round in which all workers that are wanted serve."""
+
+    def wait_for_signals(self, timeout: float = 1.0) -> Any:
+        """Look more often while workers are on their way."""
+        return super().wait_for_signals(timeout if self.is_complete() else _ATTENTIVE)
+
+    def spawn_worker(self) -> Any:
+        """Fork a worker; a signal that comes before it can handle one waits until it can.
+
+        Until then it has the master's handlers, which only take note: a TERM would be lost on it, and the
+        master would wait for the whole grace time to kill it.
+        """
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ProxyWorker.SIGNALS)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def reap_workers(self) -> None:
+        """Take note of the children that have ended."""
+        for pid, status in _ended_children():
+            if pid == self.reexec_pid:
+                self.reexec_pid = 0
+                self.log.error("the new master (pid %d) ended %s; this one goes on", pid, _manner(status))
+            elif (worker := self.WORKERS.pop(pid, None)) is not None:
+                self._dismiss(worker, status)
+
+    def _dismiss(self, worker: ProxyWorker, status: int) -> None:
+        was_booting = worker.seat.stage == Stage.BOOTING
+        worker.seat.clear()
+        worker.tmp.close()
+        self.cfg.child_exit(self, worker)
+        if status and not (worker.is_retired and os.WIFSIGNALED(status)):
+            self.log.error("worker %s ended %s", worker.pid, _manner(status))
+        if was_booting and not worker.is_retired:
+            self._hire_at = monotonic() + _PAUSE
+            code = os.waitstatus_to_exitcode(status)
+            if code in (self.WORKER_BOOT_ERROR, APP_LOAD_ERROR):
+                self._on_failed_boot(worker, code)
+
+    def _on_failed_boot(self, worker: ProxyWorker, code: int) -> None:
+        if not any(other.seat.is_serving for other in self.WORKERS.values()):
+            raise HaltServer("a worker cannot start", code)
+        if worker.generation == self.generation:
+            self.on_failed_generation()
+
+    def on_failed_generation(self) -> None:
+        """Called when a worker of the current generation could not start while others serve."""
+
+    # --- leaving ---
+
+    def retire(self, worker: ProxyWorker, order: Order = Order.RETIRE) -> None:
+        """Tell a worker to take no more connections, and to leave when the last one has ended."""
+        worker.seat.order = order
+        worker.is_retired = True
+        self.kill_worker(worker.pid, signal.SIGTERM)
+
+
+def _ended_children() -> Iterator[tuple[int, int]]:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, status
+
+
+def _manner(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"with status {code}"
+    hint = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
+    return f"by {signal.Signals(-code).name}{hint}"
