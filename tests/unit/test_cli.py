@@ -123,7 +123,7 @@ def test_a_worker_leaves_the_checks_to_the_master(file: Path) -> None:
     file.write_text("[logging]\nlogfile = /no/where/x\n")
     with pytest.raises(ConfigError):
         cli._load_to_serve(str(file), {})
-    assert cli._load_to_serve(str(file), {}, for_worker=True)).logging.logfile == "/no/where/x"
+    assert cli._load_to_serve(str(file), {}, for_worker=True).logging.logfile == "/no/where/x"
 
 
 # --- check, print, version ----------------------------------------------------------------------------
