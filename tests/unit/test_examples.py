@@ -178,3 +178,29 @@ def test_timing_tells_the_time_to_the_head_and_logs_the_time_to_the_end(
 def test_timing_does_not_log_what_was_quick(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     run("timing", slow_upstream(clock, head=0.125, body=0.25)).get("/")
     assert caplog.records == []
+
+
+# --- legacy_tenant and tenant ---
+
+
+@pytest.mark.parametrize("name", ["legacy_tenant", "tenant"])
+def test_tenant_is_the_same_as_a_filter_and_as_a_middleware(name: str) -> None:
+    client = run(name, Response(200, b"one\r\ntwo\r\n", {"X-Tenant": "of the upstream"}))
+    answer = client.get("/t/acme/users?id=1", headers={"X-Tenant": "initech"})
+    seen = client.upstream_requests[-1]
+    assert (seen.target, seen.headers.get_all("x-tenant")) == ("/users?id=1", ["acme"])
+    assert answer.headers.get_all("x-tenant") == ["of the upstream", "acme"]
+    assert (answer.status, answer.body) == (200, b"one\ntwo\n")
+
+
+@pytest.mark.parametrize("name", ["legacy_tenant", "tenant"])
+def test_who_names_no_tenant_gets_a_404(name: str) -> None:
+    client = run(name)
+    assert (client.get("/users").status, client.upstream_requests) == (404, [])
+
+
+def test_manual_of_migration_shows_the_examples_as_they_are() -> None:
+    manual = (EXAMPLES.parent / "docs" / "migrating.md").read_text()
+    for name in ("legacy_tenant", "tenant"):
+        code = (EXAMPLES / f"{name}.py").read_text().partition('"""\n\n')[2].strip()
+        assert f"```python\n{code}\n```" in manual
