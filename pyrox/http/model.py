@@ -196,8 +196,9 @@ class HttpMessage:
         wanted, values = key.encode(), []
         for lower, name, value in self._native.headers.fields:
             if lower == wanted:
+                if not values:
+                    sent_name = name  # as `headers` has it: the spelling of the first line
                 values.append(value.decode("latin-1"))
-                sent_name = name
         if values:
             header = HttpHeader._of(sent_name.decode("latin-1"), values)
         elif key in _FRAMING and key in (framing := self._framing()):
