@@ -77,11 +77,12 @@ class SectionReader:
 
     def certificates(self) -> dict[str, CertificateSettings]:
         """Return the [[name]] sections of [ssl]."""
-        spec, given = self._spec["ssl"][MANY], self._sections.get("ssl", {})
+        given = self._sections.get("ssl", {})
         sections = {name: options for name, options in given.items() if isinstance(options, dict)}
         for name in self._spec["ssl"]:
             sections.pop(name, None)  # [[cert_file]] is no section, which was said already
-        inner = SectionReader(sections, dict.fromkeys(sections, spec), self._run_check, self._report, "ssl")
+        spec: Spec = {name: self._spec["ssl"][MANY] for name in sections}
+        inner = SectionReader(sections, spec, self._run_check, self._report, "ssl")
         return {name: CertificateSettings(**inner.values(name)) for name in sections}
 
     def _add(self, section: str, key: str, reason: str, subsection: str = "") -> None:

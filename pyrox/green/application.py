@@ -20,6 +20,7 @@ from pyrox.green.arbiter import PyroxArbiter
 from pyrox.green.arbiter_log import ArbiterLog
 from pyrox.green.daemon import Background
 from pyrox.green.listeners import HANDED_OVER, inherited_listeners, open_listeners
+from pyrox.green.tls_contexts import Tls
 from pyrox.green.worker import APP_LOAD_ERROR, ProxyWorker
 from pyrox.settings import Settings
 
@@ -70,6 +71,7 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
     def __init__(self, load: Load) -> None:
         self._load = load
         self.settings = load()
+        self.tls = Tls(self.settings)
         super().__init__()
 
     def do_load_config(self) -> None:
@@ -80,9 +82,10 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
         """Read and check the configuration as it is now; raises ``ConfigError``."""
         return self._load()
 
-    def adopt(self, settings: Settings) -> None:
-        """Use ``settings`` from now on."""
+    def adopt(self, settings: Settings, tls: Tls) -> None:
+        """Use ``settings`` from now on, and the TLS that was made for them."""
         self.settings = settings
+        self.tls = tls
         self.cfg = self.config_of(settings)
 
     def config_of(self, settings: Settings) -> Config:
@@ -121,6 +124,10 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
     def load(self) -> Settings:
         """Return what gunicorn calls the application."""
         return self.settings
+
+    def tls_for(self, settings: Settings) -> Tls:
+        """Return the TLS for a worker with ``settings``: the master's, unless those are newer."""
+        return self.tls if settings is self.settings else Tls(settings)
 
     def settings_for_worker(self) -> Settings:
         """Return the settings for a new worker; in development mode, as they are on disk now."""

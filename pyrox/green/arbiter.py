@@ -25,6 +25,7 @@ from pyrox.green.listeners import (
     open_listeners,
 )
 from pyrox.green.systemd import Notifier
+from pyrox.green.tls_contexts import Tls
 from pyrox.green.workforce import Workforce
 from pyrox.settings import Settings
 
@@ -42,6 +43,7 @@ class Generation:
     number: int
     settings: Settings
     listeners: Listeners
+    tls: Tls
 
 
 class PyroxArbiter(Workforce):
@@ -58,7 +60,7 @@ class PyroxArbiter(Workforce):
         self._environ = os.environ.copy()  # what a new master starts with
         self._notifier = Notifier(os.environ)
         self._background = background
-        self._current = Generation(1, application.settings, listeners)
+        self._current = Generation(1, application.settings, listeners, application.tls)
         self._former: Generation | None = None  # what is served until the current one is complete
         self._newest = 1  # generation; the current one is older after a reload that failed
         self._is_announced = False
@@ -89,6 +91,11 @@ class PyroxArbiter(Workforce):
         if self._background is not None:
             self._background.serving()
 
+    def murder_workers(self) -> None:
+        """Called by gunicorn about once a second."""
+        super().murder_workers()
+        self._current.tls.watch()
+
     # --- reload ---
 
     def handle_hup(self) -> None:
@@ -96,6 +103,7 @@ class PyroxArbiter(Workforce):
         self._notifier.reloading()
         try:
             settings = self.app.load_settings()
+            tls = Tls(settings)
             listeners = open_listeners(
                 settings.core.bind_host,
                 settings.source,
@@ -109,7 +117,7 @@ class PyroxArbiter(Workforce):
         self._newest += 1
         self.generation = self._newest
         superseded = self._current
-        self._current = Generation(self.generation, settings, listeners)
+        self._current = Generation(self.generation, settings, listeners, tls)
         if self._former is None:
             self._former = superseded
         else:  # the last reload has not got through yet, and will not any more
@@ -131,7 +139,7 @@ class PyroxArbiter(Workforce):
 
     def _take_over(self, generation: Generation) -> None:
         """Let the workers that are forked from now on be of ``generation``."""
-        self.app.adopt(generation.settings)
+        self.app.adopt(generation.settings, generation.tls)
         self._prepare(generation)
         self.setup(self.app)
         self._hire_at = 0.0

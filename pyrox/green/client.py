@@ -21,6 +21,7 @@ from pyrox.http.forwarding import ClientSide
 from pyrox.http.framing import CHUNKED
 from pyrox.http.head import check_partial_request_head, encode_response_head
 from pyrox.http.message import Request, Response
+from pyrox.middleware.base import App
 
 if TYPE_CHECKING:
     from pyrox.green.engine import Engine
@@ -32,10 +33,11 @@ log = logging.getLogger("pyrox")
 class ClientConnection:
     """Reads requests, lets the stack answer them, sends the answers; one greenlet each."""
 
-    __slots__ = ("_half_closed", "_lingers", "engine", "exchange", "pool", "side", "started", "stream")
+    __slots__ = ("_half_closed", "_lingers", "app", "engine", "exchange", "pool", "side", "started", "stream")
 
-    def __init__(self, engine: Engine, stream: ClientStream, side: ClientSide) -> None:
+    def __init__(self, engine: Engine, stream: ClientStream, side: ClientSide, app: App) -> None:
         self.engine = engine
+        self.app = app
         self.stream = stream
         self.side = side
         self.pool: UpstreamPool | None = None  # of connections that carry only this client's requests
@@ -80,6 +82,19 @@ class ClientConnection:
         if raw is None:
             self._lingers = False  # the last answer was read long ago, or the client has ended
             return False
+        return self._exchange(raw, refused)
+
+    def refuse(self, error: ProxyError) -> None:
+        """Answer what is no request, and close the stream when the client has read it."""
+        self.started = monotonic()
+        try:
+            self._exchange(b"", error)
+            self.stream.linger(self.engine.linger_patience)
+        finally:
+            self.stream.close()
+
+    def _exchange(self, raw: bytes, refused: ProxyError | None) -> bool:
+        """Answer ``raw``, or ``refused``; returns whether another request may follow."""
         exchange = LiveExchange(self.stream, self.side.address, self.started, self.pool)
         self.exchange = exchange
         exchange.bytes_received = len(raw)
@@ -166,7 +181,7 @@ class ClientConnection:
 
     def _answer(self, exchange: LiveExchange, raw: bytes) -> Response:
         try:
-            response = self.engine.app(self._receive(exchange, raw))
+            response = self.app(self._receive(exchange, raw))
             if not isinstance(response, Response):
                 raise TypeError(f"the outermost middleware returned {response!r}, not a Response")
             return response

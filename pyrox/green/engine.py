@@ -16,8 +16,9 @@ from pyrox.green.forwarder import Forwarder
 from pyrox.green.pool import UpstreamPool
 from pyrox.green.proxy_protocol import Introductions
 from pyrox.green.stream import StreamSettings
-from pyrox.green.tls import upstream_context
+from pyrox.green.tls_contexts import Tls, UpstreamTls
 from pyrox.green.upstream import Connector
+from pyrox.http.certificate import CertificateFields
 from pyrox.http.framing import ChunkLimits
 from pyrox.http.head import HeadLimits
 from pyrox.http.head_cache import HeadCache
@@ -37,17 +38,26 @@ class Engine:
     Raises ``ConfigError`` when the middleware cannot be built.
     """
 
-    def __init__(self, settings: Settings, upstream_hosts: tuple[str, ...] | None = None) -> None:
+    def __init__(self, settings: Settings, tls: Tls, upstream_hosts: tuple[str, ...] | None = None) -> None:
         limits, timeouts = settings.limits, settings.timeouts
+        identity_fields = CertificateFields(settings.ssl.client_certificate_headers).names
         self.settings = settings
         self.clock = clock = Deadlines()
         self.heads = HeadCache(
             HeadLimits(
-                limits.request_line, limits.head_size, limits.head_fields, settings.http.underscore_headers
+                limits.request_line,
+                limits.head_size,
+                limits.head_fields,
+                settings.http.underscore_headers,
+                identity_fields,
             )
         )
         self.chunk_limits = ChunkLimits(
-            limits.chunk_extension, limits.chunk_extensions, limits.head_size, limits.head_fields
+            limits.chunk_extension,
+            limits.chunk_extensions,
+            limits.head_size,
+            limits.head_fields,
+            identity_fields,
         )
         self.max_body_size = limits.max_body_size
         self.unread_body = limits.unread_body
@@ -69,7 +79,7 @@ class Engine:
         self.record = self.access_log.write
         self.client_streams = self._streams(timeouts.client_write)
         self.introductions = Introductions(settings)
-        self._connector = self._make_connector()
+        self._connector = self._make_connector(tls.upstream)
         self.pool = self._make_pool(self._connector)
         self.app = self._make_app(upstream_hosts or settings.routing.upstream_hosts)
 
@@ -77,10 +87,9 @@ class Engine:
         size = self.settings.limits.buffer_size
         return StreamSettings(self.clock, self.clock.ticks(write_timeout), size)
 
-    def _make_connector(self) -> Connector:
+    def _make_connector(self, tls: UpstreamTls) -> Connector:
         settings = self.settings
         streams = self._streams(settings.timeouts.upstream_read)
-        tls = upstream_context(settings.upstream)
         return Connector(streams, settings.timeouts, tls, self.introductions.own)
 
     def _make_pool(self, connector: Connector) -> UpstreamPool:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from typing import Any
 
 import gevent
 from gevent.server import StreamServer
 from greenlet import getcurrent
 
-from pyrox.errors import ClientError
+from pyrox.errors import ClientError, HTTPError
 from pyrox.green.balance import Share
 from pyrox.green.client import ClientConnection
 from pyrox.green.engine import Engine
 from pyrox.green.stream import ClientStream
 from pyrox.green.tls import RawSocket, TlsClientStream
+from pyrox.green.tls_contexts import ServerTls
 from pyrox.http.forwarding import ClientSide
+from pyrox.middleware.base import App
 
 log = logging.getLogger("pyrox")
 
@@ -35,11 +36,14 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
     the other workers by ``share``; the kernel's backlog holds the rest.
     """
 
-    def __init__(self, listener: Any, engine: Engine, tls: ssl.SSLContext | None, share: Share) -> None:
+    def __init__(
+        self, listener: Any, engine: Engine, tls: ServerTls | None, share: Share, app: App | None = None
+    ) -> None:
         super().__init__(listener, spawn=gevent.spawn_raw)
         self.max_accept = _BURST
         self._engine = engine
         self._tls = tls
+        self._app = app or engine.app
         self._share = share
         self._yielding: Any = None  # the timer that ends a pause
 
@@ -93,12 +97,12 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
             trusted_proxies=engine.settings.http.trusted_proxies,
             forwarded=engine.settings.http.forwarded,
         )
-        connection = ClientConnection(engine, stream, side)
+        connection = ClientConnection(engine, stream, side, self._app)
         engine.connections[getcurrent()] = connection
         try:
             if not engine.introductions.introduce(connection):
                 return
-            if not isinstance(stream, TlsClientStream) or self._shakes_hands(stream, host):
+            if not isinstance(stream, TlsClientStream) or self._shakes_hands(stream, connection):
                 connection.serve()
         finally:
             stream.close()
@@ -113,13 +117,18 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
         engine = self._engine
         if self._tls is None:
             return ClientStream(sock, engine.client_streams)
-        return TlsClientStream.server(sock, engine.client_streams, self._tls)
+        return TlsClientStream.server(sock, engine.client_streams, self._tls.context)
 
-    def _shakes_hands(self, stream: TlsClientStream, host: str) -> bool:
+    def _shakes_hands(self, stream: TlsClientStream, connection: ClientConnection) -> bool:
+        assert self._tls is not None
         try:
             stream.handshake(self._engine.head_patience)
+            self._tls.identify(stream, connection.side)
+        except HTTPError as error:  # it speaks HTTP
+            connection.refuse(error)
+            return False
         except ClientError as error:
-            log.info("%s: %s", host, error)
+            log.info("%s: %s", connection.side.address, error)
             return False
         return True
 

@@ -14,9 +14,9 @@ import ssl
 from contextlib import suppress
 from typing import Any
 
-from pyrox.errors import ClientGone, ConnectError, ProxyError, UpstreamTimeout
+from pyrox.errors import ClientGone, ConnectError, HTTPError, ProxyError, UpstreamTimeout
 from pyrox.green.stream import ClientStream, SocketStream, StreamSettings, UpstreamStream
-from pyrox.settings import SslSettings, UpstreamSettings
+from pyrox.http.certificate import ClientCertificate
 
 
 class RawSocket(_socket.socket):
@@ -31,6 +31,10 @@ class TlsStream(SocketStream):
     __slots__ = ("_tls",)
     _tls: Any
 
+    def use_context(self, context: ssl.SSLContext) -> None:
+        """Go on with another context's certificate, while the handshake is going on."""
+        self._tls.context = context
+
     def _begin(self, tls: Any) -> None:
         self._tls = tls
         self._recv = self._recv_tls
@@ -39,6 +43,7 @@ class TlsStream(SocketStream):
     def handshake(self, patience: int) -> None:
         """Do the TLS handshake within ``patience`` ticks; raises the side's error."""
         deadline = self._clock.now + patience
+        self._await_first_move(deadline)
         while True:
             left = max(deadline - self._clock.now, 1)
             try:
@@ -52,12 +57,15 @@ class TlsStream(SocketStream):
             except OSError as error:
                 raise self.handshake_failed(error) from None
 
+    def _await_first_move(self, deadline: int) -> None:
+        """Who speaks first needs not wait."""
+
     def handshake_failed(self, error: OSError) -> ProxyError:
-        return self.gone(f"TLS handshake: {error}", proxy_status="tls_protocol_error")
+        return self.gone(f"TLS handshake: {_reason(error)}", proxy_status="tls_protocol_error")
 
     def _wait_readable(self) -> None:
         # What OpenSSL has decrypted already never makes the socket readable.
-        if not self._tls.pending():
+        if self._tls is None or not self._tls.pending():
             super()._wait_readable()
 
     def _recv_tls(self, size: int) -> bytes:
@@ -95,6 +103,9 @@ class TlsStream(SocketStream):
 
     def shut_down(self) -> None:
         """Send close_notify, then FIN; reading goes on (RFC 8446 6.1)."""
+        if self._tls is None:
+            super().shut_down()
+            return
         try:
             farewell = self._encode_close_notify()
         except OSError as error:
@@ -126,7 +137,7 @@ class TlsStream(SocketStream):
             return ours.recv(4096)
 
     def close(self) -> None:
-        if not self.is_closed:
+        if not self.is_closed and self._tls is not None:
             # A peer that is gone or busy gets none: close_notify is a courtesy, not a condition.
             with suppress(OSError):
                 self._tls.shutdown()
@@ -136,17 +147,41 @@ class TlsStream(SocketStream):
 class TlsClientStream(TlsStream, ClientStream):
     """The client's side, TLS."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)  # OpenSSL's callbacks get it through a weak reference
 
     @classmethod
     def server(cls, sock: RawSocket, settings: StreamSettings, context: ssl.SSLContext) -> TlsClientStream:
         """Wrap an accepted socket; ``handshake`` comes next."""
         stream = cls(sock, settings)
-        stream._begin(context._wrap_socket(sock, True, None))  # type: ignore[attr-defined]
+        stream._begin(context._wrap_socket(sock, True, None, owner=stream))  # type: ignore[attr-defined]
         return stream
 
+    def peer_certificate(self) -> ClientCertificate | None:
+        """Return the client's certificate, which was verified; None when it has shown none."""
+        der = self._tls.getpeercert(True)
+        return ClientCertificate.from_peer(self._tls.getpeercert(False), der) if der else None
+
+    def _await_first_move(self, deadline: int) -> None:
+        # The client speaks first, and hardly ever has by now: finding that out costs an exception.
+        self.read_deadline = deadline
+        self._wait_readable()
+
     def handshake_failed(self, error: OSError) -> ProxyError:
-        return ClientGone(f"TLS handshake: {error}")
+        if getattr(error, "reason", "") == "HTTP_REQUEST" or self._is_followed_by_http():
+            self._speak_plainly()
+            return HTTPError(400, "This is an HTTPS port: ask for https://, not http://")
+        return ClientGone(f"TLS handshake: {_reason(error)}")
+
+    def _is_followed_by_http(self) -> bool:
+        """Tell whether what OpenSSL has not read ends a request line; it knows four methods itself."""
+        try:
+            return b" HTTP/1." in self.sock.recv(4096, socket.MSG_PEEK)
+        except OSError:
+            return False
+
+    def _speak_plainly(self) -> None:
+        self._recv, self._send = self.sock.recv, self.sock.send
+        self._tls = None
 
 
 class TlsUpstreamStream(TlsStream, UpstreamStream):
@@ -174,28 +209,9 @@ class TlsUpstreamStream(TlsStream, UpstreamStream):
     def handshake_failed(self, error: OSError) -> ProxyError:
         bad_certificate = isinstance(error, ssl.SSLCertVerificationError)
         token = "tls_certificate_error" if bad_certificate else "tls_protocol_error"
-        return ConnectError(f"TLS handshake: {error}", proxy_status=token)
+        return ConnectError(f"TLS handshake: {_reason(error)}", proxy_status=token)
 
 
-def server_context(settings: SslSettings) -> ssl.SSLContext | None:
-    """Return the context for the listeners, or None when no certificate is configured.
-
-    Raises ``OSError`` when a file cannot be read or the key does not fit.
-    """
-    if settings.cert_file is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.cert_file, settings.key_file)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def upstream_context(settings: UpstreamSettings) -> ssl.SSLContext:
-    """Return the context for https upstreams: certificate and name are verified unless told not to."""
-    context = ssl.create_default_context(cafile=settings.ca_file)
-    context.set_alpn_protocols(["http/1.1"])
-    if not settings.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+def _reason(error: OSError) -> str:
+    """What OpenSSL says, without the line of Python's source that it says it in."""
+    return str(error).partition(" (_ssl.c")[0]

@@ -6,7 +6,6 @@ import _socket
 import errno
 import os
 import socket
-import ssl
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from gevent import socket as gevent_socket
 from pyrox.errors import ConnectError, ProxyError, UpstreamClosed, UpstreamTimeout
 from pyrox.green.stream import StreamSettings, UpstreamStream
 from pyrox.green.tls import RawSocket, TlsUpstreamStream
+from pyrox.green.tls_contexts import UpstreamTls
 from pyrox.http.head import check_partial_response_head
 from pyrox.http.head_cache import HeadCache
 from pyrox.http.message import Response
@@ -81,7 +81,7 @@ class Connector:
         self,
         streams: StreamSettings,
         timeouts: TimeoutSettings,
-        tls: ssl.SSLContext | None,
+        tls: UpstreamTls | None,
         introduction: bytes = b"",
     ) -> None:
         self._streams = streams
@@ -162,7 +162,7 @@ class Connector:
         if server.scheme != "https":
             return UpstreamStream(sock, self._streams)
         assert self._tls is not None
-        return TlsUpstreamStream.client(sock, self._streams, self._tls, server.host)
+        return TlsUpstreamStream.client(sock, self._streams, self._tls.context, server.host)
 
     def _await_connected(self, server: Server, stream: UpstreamStream) -> None:
         try:

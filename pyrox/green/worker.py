@@ -23,7 +23,6 @@ from pyrox.green.board import Board, Seat, Stage
 from pyrox.green.drain import Drain
 from pyrox.green.engine import Engine
 from pyrox.green.server import ProxyServer
-from pyrox.green.tls import server_context
 from pyrox.profiler import profiling
 from pyrox.settings import Settings
 
@@ -70,7 +69,8 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         try:
             settings: Settings = self.app.settings_for_worker()
             self._demo, hosts = _start_demo(settings)
-            self.engine = Engine(settings, hosts)
+            self._tls = self.app.tls_for(settings)
+            self.engine = Engine(settings, self._tls, hosts)
         except ConfigError as error:
             print(error, file=sys.stderr, flush=True)
             if self.reloader is None:
@@ -95,9 +95,8 @@ class ProxyWorker(Worker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until told to stop, then drain; the worker's main greenlet."""
         engine = self.engine
-        tls = server_context(engine.settings.ssl)
         self._share = share = Share(self.board, self.seat)
-        servers = [ProxyServer(_gevent_socket(s), engine, tls, share) for s in self.sockets]
+        servers = [ProxyServer(_gevent_socket(s), engine, self._tls.server, share) for s in self.sockets]
         if self.cfg.max_requests:
             self._count_requests()
         engine.start()
@@ -143,6 +142,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
     def _beat(self, timeout: float) -> None:
         self.notify()
         self.engine.access_log.flush()
+        self._tls.refresh()
         self._wake.wait(timeout)
 
     def _leave(self, servers: list[ProxyServer]) -> None:
