@@ -12,7 +12,8 @@ keep-alive loop of one connection and ``exchange`` one turn of it; ``forwarder``
 handler, which gets an ``upstream`` connection from the ``pool`` and sends it the request, a body
 beside it by ``upload``; ``respond`` sends the answer; ``tunnel`` takes over after a 101. Below them
 all, ``body`` reads bodies off a ``stream``, ``tls`` is a stream that encrypts, and ``deadlines`` is
-the one clock that ends whatever takes too long. ``demo`` is an upstream to try things with.
+the one clock that ends whatever takes too long. ``proxy_protocol`` says whose connection it is where a
+peer only passes it on. ``demo`` is an upstream to try things with.
 
 Importing these modules starts nothing and patches nothing; ``worker`` patches, after the fork.
 """

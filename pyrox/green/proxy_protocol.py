@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyrox.errors import ClientError
 from pyrox.green.stream import SocketStream
-from pyrox.http.forwarding import ClientSide, is_in_networks
+from pyrox.http.forwarding import is_in_networks
 from pyrox.http.proxy_protocol import UNIX, Endpoint, HeaderReader, ProxyHeader, encode_header
 from pyrox.settings import Settings
 
@@ -54,7 +54,7 @@ class Introductions:
             except EOFError:
                 return False
             if header.source is not None:
-                connection.side = _side_of(connection, header.source, header.tls)
+                connection.side = connection.side.named(*header.source, header.tls)
         if self._version:
             connection.pool = connection.engine.pool_for(self._header_for(connection, header))
         return True
@@ -90,16 +90,6 @@ def receive_header(stream: SocketStream, patience: int) -> ProxyHeader:
         has_begun = True
         stream.skip(reader.feed(data))
     return reader.header
-
-
-def _side_of(connection: ClientConnection, source: Endpoint, tls: bool) -> ClientSide:
-    http = connection.engine.settings.http
-    return ClientSide(
-        *source,
-        tls=tls or connection.side.tls,
-        trusted_proxies=http.trusted_proxies,
-        forwarded=http.forwarded,
-    )
 
 
 def _endpoint(address: Any) -> Endpoint:

@@ -30,7 +30,8 @@ _NEVER_ECHOED = frozenset((b"authorization", b"cookie"))  # RFC 9110 9.3.8
 class ClientSide:
     """Who is at the other end of a client connection; one object for all its requests.
 
-    * ``address``: the peer's IP address, ``"unix"`` for a unix socket; ``port``: its port or 0.
+    * ``address``: the peer's IP address, ``"unix"`` for a unix socket; ``port``: its port or 0. Where the
+      peer names its client by the PROXY protocol, that client is meant by "the peer" here.
     * ``tls``: whether the peer speaks TLS to Pyrox.
     * ``trusted``: whether the peer is in ``trusted_proxies``, so that its X-Forwarded-* count.
     * ``certificate``: what the peer has proved to be its own, verified; None when it has shown none.
@@ -76,6 +77,16 @@ class ClientSide:
         # The fields that say who the client is; None where no certificate is asked for: then a peer in
         # trusted_proxies may have asked for one.
         self._identity: tuple[Field, ...] | None = None
+
+    def named(self, address: str, port: int, tls: bool) -> ClientSide:
+        """Return the side of the client that the peer names; ``tls``: it spoke TLS to the peer."""
+        return ClientSide(
+            address,
+            port,
+            tls=tls or self.tls,
+            trusted_proxies=self._trust,
+            forwarded=self.forwarded,
+        )
 
     def identify(self, certificate: ClientCertificate | None, fields: tuple[Field, ...]) -> None:
         """Note the certificate that was asked for, and the fields that tell upstream of it."""
