@@ -193,7 +193,8 @@ class HttpMessage:
         header = self._headers.get(key)
         if header is not None or self._has_all or key in self._headers:
             return header
-        wanted, values = key.encode(), []
+        wanted = key.encode()
+        values: list[str] = []
         for lower, name, value in self._native.headers.fields:
             if lower == wanted:
                 if not values:
