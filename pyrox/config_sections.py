@@ -81,7 +81,8 @@ class SectionReader:
         sections = {name: options for name, options in given.items() if isinstance(options, dict)}
         for name in self._spec["ssl"]:
             sections.pop(name, None)  # [[cert_file]] is no section, which was said already
-        spec: Spec = {name: self._spec["ssl"][MANY] for name in sections}
+        options: Mapping[str, Any] = self._spec["ssl"][MANY]
+        spec = dict.fromkeys(sections, options)
         inner = SectionReader(sections, spec, self._run_check, self._report, "ssl")
         return {name: CertificateSettings(**inner.values(name)) for name in sections}
 

@@ -6,7 +6,7 @@ import glob
 import math
 import os
 import sys
-from typing import Protocol
+from typing import Any, Protocol
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -47,8 +47,7 @@ def run(load: Load) -> int:
     if not is_upgrade:
         _check_alone(application)
     inherited = inherited_listeners(os.environ, application.cfg)
-    source = application.settings.source
-    listeners = open_listeners(core.bind_host, source, application.cfg, inherited)
+    listeners = open_listeners(application.settings, application.cfg, inherited)
     background = Background() if core.daemon and not is_upgrade else None
     try:
         PyroxArbiter(application, listeners, background).run()
@@ -72,6 +71,7 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
         self._load = load
         self.settings = load()
         self.tls = Tls(self.settings)
+        self.redirects: frozenset[int] = frozenset()  # descriptors of listeners that only redirect
         super().__init__()
 
     def do_load_config(self) -> None:
@@ -144,11 +144,16 @@ def _welcome(arbiter: PyroxArbiter, worker: ProxyWorker) -> None:
     arbiter.welcome(worker)
 
 
+def _name_of(arbiter: Arbiter, listener: Any) -> str:
+    """What gunicorn, which knows nothing of our TLS, calls a listener; with the right scheme."""
+    application: PyroxApplication = arbiter.app
+    speaks_tls = application.tls.server is not None and listener.fileno() not in application.redirects
+    return str(listener).replace("http://", "https://") if speaks_tls else str(listener)
+
+
 def _announce(arbiter: Arbiter) -> None:
     settings = arbiter.app.settings
-    where = ", ".join(str(listener) for listener in arbiter.LISTENERS)
-    if settings.ssl.cert_file is not None:  # gunicorn knows nothing of our TLS
-        where = where.replace("http://", "https://")
+    where = ", ".join(_name_of(arbiter, listener) for listener in arbiter.LISTENERS)
     workers = f"{arbiter.cfg.workers} worker{'s' * (arbiter.cfg.workers > 1)}"
     upstream = ", ".join(settings.routing.upstream_hosts)
     line = f"pyrox {__version__} listening at {where}, {workers}, upstream {upstream}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gunicorn import util
 from gunicorn.pidfile import Pidfile
 
+from pyrox.config_tls import tls_warnings
 from pyrox.errors import ConfigError
 from pyrox.green import process_title
 from pyrox.green.arbiter_log import give_logs_to_workers
@@ -23,6 +24,7 @@ from pyrox.green.listeners import (
     close_listeners,
     hand_over,
     open_listeners,
+    redirect_descriptors,
 )
 from pyrox.green.systemd import Notifier
 from pyrox.green.tls_contexts import Tls
@@ -75,6 +77,7 @@ class PyroxArbiter(Workforce):
     def start(self) -> None:
         """Called by gunicorn once, before the first worker."""
         super().start()
+        self._warn()
         if self.master_pid:
             self.log.info("upgrading from the master with pid %d", self.master_pid)
 
@@ -104,12 +107,7 @@ class PyroxArbiter(Workforce):
         try:
             settings = self.app.load_settings()
             tls = Tls(settings)
-            listeners = open_listeners(
-                settings.core.bind_host,
-                settings.source,
-                self.app.config_of(settings),
-                self._current.listeners,
-            )
+            listeners = open_listeners(settings, self.app.config_of(settings), self._current.listeners)
         except ConfigError as error:
             self.log.error("not reloaded, still serving with the old configuration:\n%s", error)
             self._notifier.ready("not reloaded")
@@ -123,7 +121,12 @@ class PyroxArbiter(Workforce):
         else:  # the last reload has not got through yet, and will not any more
             self._close_unused(superseded.listeners, listeners, self._former.listeners)
         self._take_over(self._current)
+        self._warn()
         self._move_pid_file()
+
+    def _warn(self) -> None:
+        for warning in tls_warnings(self._current.settings):
+            self.log.warning("%s", warning)
 
     def on_failed_generation(self) -> None:
         """Go back to the generation that still serves; the workers of the new one retire."""
@@ -148,6 +151,7 @@ class PyroxArbiter(Workforce):
         if umask := generation.settings.core.umask:
             os.umask(int(umask, 8))
         self.LISTENERS = list(generation.listeners.values())
+        self.app.redirects = redirect_descriptors(generation.listeners, generation.settings)
         self.systemd = are_activated(generation.listeners)
         self._give_logs_to_workers()
 

@@ -18,6 +18,7 @@ from gunicorn.util import parse_address
 
 from pyrox.errors import ConfigError
 from pyrox.green.systemd import activation_descriptors
+from pyrox.settings import Settings
 
 log = logging.getLogger("pyrox")
 
@@ -25,10 +26,11 @@ Listeners = dict[str, Any]  # bind -> gunicorn's socket object
 
 HANDED_OVER = "PYROX_LISTENERS"  # in the environment of the next master: {bind: descriptor}
 _ACTIVATED = "systemd:"  # stands for the bind of a socket that systemd opened
+_SERVE, _REDIRECT = "[core] bind_host", "[ssl] redirect_bind"
 
 
-def open_listeners(binds: tuple[str, ...], source: str, cfg: Any, kept: Mapping[str, Any]) -> Listeners:
-    """Return a listener for each of ``binds``: from ``kept`` where it has one, newly opened else.
+def open_listeners(settings: Settings, cfg: Any, kept: Mapping[str, Any]) -> Listeners:
+    """Return a listener for each bind of ``settings``: from ``kept`` where it has one, newly opened else.
 
     Sockets from systemd stand for all binds. Raises ``ConfigError`` when one cannot be opened; then those
     that were are closed again.
@@ -38,18 +40,43 @@ def open_listeners(binds: tuple[str, ...], source: str, cfg: Any, kept: Mapping[
         return activated
     listeners: Listeners = {}
     problems = []
-    for number, bind in enumerate(binds):
-        # "localhost:0" may stand there twice, for two ports.
-        key = f"{bind} {binds[:number].count(bind)}" if bind in binds[:number] else bind
+    for key, (option, bind) in _binds(settings).items():
         try:
             listeners[key] = kept[key] if key in kept else _open(bind, cfg)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            problems.append(f"{source}: [core] bind_host: cannot listen at {bind!r}: {reason}")
+            problems.append(f"{settings.source}: {option}: cannot listen at {bind!r}: {reason}")
     if problems:
         close_listeners({b: listener for b, listener in listeners.items() if b not in kept}, unlink=True)
         raise ConfigError(problems)
     return listeners
+
+
+def _binds(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Return the option and the text of each bind, by what it is known by over reloads."""
+    options = {_SERVE: settings.core.bind_host, _REDIRECT: settings.ssl.redirect_bind}
+    binds: dict[str, tuple[str, str]] = {}
+    for option, bind in [(option, bind) for option, group in options.items() for bind in group]:
+        # "localhost:0" may stand there twice, for two ports.
+        before = sum(bind == other for _, other in binds.values())
+        binds[f"{bind} {before}" if before else bind] = option, bind
+    return binds
+
+
+def redirect_descriptors(listeners: Mapping[str, Any], settings: Settings) -> frozenset[int]:
+    """Return the descriptors of those listeners that only redirect to https."""
+    if are_activated(listeners):  # then only its address says what a socket is for
+        ports = {bind.rpartition(":")[2] for bind in settings.ssl.redirect_bind}
+        found = (listener for listener in listeners.values() if _port_of(listener) in ports)
+    else:
+        binds = _binds(settings)
+        found = (listener for key, listener in listeners.items() if binds[key][0] == _REDIRECT)
+    return frozenset(listener.fileno() for listener in found)
+
+
+def _port_of(listener: Any) -> str:
+    name = listener.getsockname()
+    return str(name[1]) if isinstance(name, tuple) else name
 
 
 def inherited_listeners(environ: MutableMapping[str, str], cfg: Any) -> Listeners:

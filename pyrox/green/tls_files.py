@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 
 from pyrox.config_tls import pair_problems
 from pyrox.settings import Settings
@@ -40,8 +41,8 @@ class CertificateFiles:
         self._paths = _paths(settings)
         self.pems = {label: _read(*paths) for label, paths in self._paths.items()}
         self._seen = self._pending = self._look()
-        # Unbuffered, and closed with the last reference: a master makes one of these for each reload.
-        self._memory = open(os.memfd_create("pyrox-certificates"), "w+b", buffering=0)
+        # Closed with the last reference to this: a master makes one for each reload.
+        self._memory = FileIO(os.memfd_create("pyrox-certificates"), "w+")
         self._digest = bytes(_DIGEST_SIZE)
 
     def reread(self) -> bool:

@@ -24,6 +24,7 @@ from pyrox.green.drain import Drain
 from pyrox.green.engine import Engine
 from pyrox.green.server import ProxyServer
 from pyrox.profiler import profiling
+from pyrox.redirect import RedirectToHttps
 from pyrox.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         """Serve until told to stop, then drain; the worker's main greenlet."""
         engine = self.engine
         self._share = share = Share(self.board, self.seat)
-        servers = [ProxyServer(_gevent_socket(s), engine, self._tls.server, share) for s in self.sockets]
+        servers = [self._server_at(listener) for listener in self.sockets]
         if self.cfg.max_requests:
             self._count_requests()
         engine.start()
@@ -114,6 +115,13 @@ class ProxyWorker(Worker):  # type: ignore[misc]
             watcher.close()
         if self._demo is not None:
             self._demo.stop()
+
+    def _server_at(self, listener: Any) -> ProxyServer:
+        engine = self.engine
+        if listener.fileno() in self.app.redirects:
+            redirect = RedirectToHttps(engine.settings.ssl.redirect_port)
+            return ProxyServer(_gevent_socket(listener), engine, None, self._share, redirect)
+        return ProxyServer(_gevent_socket(listener), engine, self._tls.server, self._share)
 
     def _open(self, servers: list[ProxyServer]) -> None:
         self._share.join()
