@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pyrox")
 
 _PEEK_SIZE = 4096  # most headers are below 108 bytes
+_NOBODY = ProxyHeader()
 
 
 class Introductions:
@@ -44,7 +45,7 @@ class Introductions:
 
         Sets the connection's ``side``, and its ``pool`` where servers are told.
         """
-        header = ProxyHeader()
+        header = _NOBODY
         if self._are_due_from(connection.side.address):
             try:
                 header = receive_header(connection.stream, connection.engine.head_patience)

@@ -27,6 +27,7 @@ f = my.Filter
 f.pattern = [a-z]{1,3}
 [http]
 trusted_proxies = 10.0.0.0/8, ::1
+proxy_protocol_from = unix, 10.0.0.0/8
 [timeouts]
 client_head = 0.000001
 [middleware]
