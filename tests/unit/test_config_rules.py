@@ -85,3 +85,14 @@ def test_authorities_must_be_certificates(pems: Pems) -> None:
     assert problems_of(f"[upstream]\nca_file = {pems['text']}") == [
         f"p.ini: [upstream] ca_file: '{pems['text']}' has no certificate in PEM"
     ]
+
+
+def test_profile_needs_a_directory_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"[core]\nenable_profiling = yes\nprofile_dir = {tmp_path}"
+    assert parse_settings(text).core.profile_dir == str(tmp_path)
+    monkeypatch.setattr("pyrox.config_rules.os.access", lambda path, mode: False)  # root may write anywhere
+    assert problems_of(text) == [
+        f"p.ini: [core] profile_dir: no file can be made in '{tmp_path}' by this user"
+    ]

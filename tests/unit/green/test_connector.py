@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from pyrox.config import parse_settings
+from pyrox.errors import ConnectError
 from pyrox.green import upstream
 from pyrox.green.stream import StreamSettings
 from pyrox.green.upstream import Connector
@@ -45,3 +48,33 @@ def test_name_is_looked_up_and_each_of_its_addresses_may_be_tried(
     monkeypatch.setattr(upstream.gevent_socket, "getaddrinfo", look_up)
     found = connector._addresses(parse_server("http://app.test"))
     assert found == [(socket.AF_INET, ("10.0.0.1", 80)), (socket.AF_INET, ("10.0.0.2", 80))]
+
+
+class NarrowSocket:
+    """Takes three bytes at most, or fails."""
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.error = error
+
+    def send(self, data: bytes, flags: int) -> int:
+        if self.error is not None:
+            raise self.error
+        return min(len(data), 3)
+
+
+@pytest.mark.parametrize(
+    ("sock", "reason"),
+    [
+        (NarrowSocket(), "http://app.test: takes no PROXY protocol header"),
+        (
+            NarrowSocket(ConnectionResetError(errno.ECONNRESET, "")),
+            "http://app.test: Connection reset by peer",
+        ),
+    ],
+)
+def test_server_that_does_not_take_the_header_counts_as_not_connected(sock: object, reason: str) -> None:
+    """So another one is tried: nothing of the request was sent."""
+    stream = SimpleNamespace(sock=sock)
+    with pytest.raises(ConnectError) as caught:
+        upstream._introduce(parse_server("http://app.test"), stream, b"PROXY UNKNOWN\r\n")  # type: ignore[arg-type]
+    assert (caught.value.detail, caught.value.retryable) == (reason, True)
