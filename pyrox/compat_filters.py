@@ -39,7 +39,7 @@ from pyrox.compat_handlers import (
     reply,
     route,
 )
-from pyrox.compat_pipeline import HttpFilterPipeline, Stop, member_of
+from pyrox.compat_pipeline import HttpFilterPipeline, Stop, as_bytes, member_of
 from pyrox.error_log import log_failure
 from pyrox.errors import ClientError, ProxyError, UpstreamError
 from pyrox.http.body import Body, BodyFilterLike, Message
@@ -91,18 +91,32 @@ class BodyRejected(ProxyError):
 
 
 class FilteredBody(BodyFilter):
-    """The body handlers of a pipeline, as a body filter."""
+    """The body handlers of a pipeline, as a body filter.
+
+    ``before`` is the one whose filters come first: what these consume passes by the filters here.
+    """
 
     def __init__(
-        self, pipeline: HttpFilterPipeline, stage: str, request: HttpRequest, error_status: int
+        self,
+        pipeline: HttpFilterPipeline,
+        stage: str,
+        request: HttpRequest,
+        error_status: int,
+        before: FilteredBody | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._stage = stage
         self._request = request
         self._error_status = error_status
+        self._before = before
+        self.has_consumed = False
 
     def feed(self, chunk: bytes) -> bytes:
+        if self._before is not None and self._before.has_consumed:
+            self.has_consumed = True
+            return chunk
         data, stop = self._pipeline.run_body(self._stage, chunk, self._request)
+        self.has_consumed = stop is not None
         if stop is not None and stop.action.intercepts_request():
             if self._stage == RESPONSE_BODY:
                 log.error("filter %r rejected at the response body; the exchange is aborted", stop.name)
@@ -203,8 +217,9 @@ class FilterMiddleware(Middleware):
     ) -> Response | None:
         """Attach the body handlers; returns the answer of one that rejects before anything went upstream."""
         coding = _content_coding(request)
+        handlers: FilteredBody | None = None
         for decodes, group in pipeline.groups(REQUEST_BODY):
-            handlers = FilteredBody(group, REQUEST_BODY, view, self._error_status)
+            handlers = FilteredBody(group, REQUEST_BODY, view, self._error_status, handlers)
             request.filter_body(_recoded(handlers, coding, ClientError, 415) if decodes else handlers)
         if "expect" in request.headers:  # the client waits for the upstream's word before it sends any
             return None
@@ -239,8 +254,9 @@ class FilterMiddleware(Middleware):
     ) -> None:
         has_body = request.method != "HEAD" and response.status not in (204, 304)
         coding = _content_coding(response) if has_body else ""
+        handlers: FilteredBody | None = None
         for decodes, group in pipeline.groups(RESPONSE_BODY):
-            handlers = FilteredBody(group, RESPONSE_BODY, view, self._error_status)
+            handlers = FilteredBody(group, RESPONSE_BODY, view, self._error_status, handlers)
             response.filter_body(_recoded(handlers, coding, UpstreamError, 502) if decodes else handlers)
 
     # --- answers of filters ---
@@ -311,13 +327,11 @@ def _body_of(src: Any) -> Body:
     """Return the body that ``reply(response, src)`` means."""
     if src is None:
         return b""
-    if isinstance(src, str):
-        return src.encode()
-    if isinstance(src, (bytes, bytearray, memoryview)):
-        return bytes(src)
+    if isinstance(src, (str, bytes, bytearray, memoryview)):
+        return as_bytes(src)
     if hasattr(src, "read"):
         src = _pieces_of(src)
-    return (piece.encode() if isinstance(piece, str) else bytes(piece) for piece in src)
+    return (as_bytes(piece) for piece in src)
 
 
 def _pieces_of(file: Any) -> Iterator[Any]:

@@ -31,17 +31,25 @@ class Output(Protocol):
     def write(self, data: Any, /) -> object: ...
 
 
-class _Written:
-    """What one handler wrote; None in place of nothing."""
+def as_bytes(data: Any) -> bytes:
+    """Return the bytes that stand for a part of a body; raises ``TypeError`` for what is none."""
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"a part of a body is bytes or str, not {data!r}")
 
-    __slots__ = ("data",)
+
+class _Written:
+    """What one handler wrote, piece by piece."""
+
+    __slots__ = ("pieces",)
 
     def __init__(self) -> None:
-        self.data: bytes | None = None
+        self.pieces: list[bytes] = []
 
     def write(self, data: bytes | bytearray | memoryview | str) -> int:
-        encoded = data.encode() if isinstance(data, str) else bytes(data)
-        self.data = encoded if self.data is None else self.data + encoded
+        self.pieces.append(as_bytes(data))
         return len(data)
 
 
@@ -130,12 +138,12 @@ class HttpFilterPipeline:
         is_end = not part
         for name, http_filter, handlers in self._members:
             for method, arity in handlers[stage]:
-                results = []
+                results: list[bytes] = []
                 for piece in (part, b"") if is_end and part else (part,):
                     written = _Written()
                     arguments = (piece, written, request)[:arity]
                     action = _call(name, getattr(http_filter, method), stage, arguments)
-                    results.append(piece if written.data is None else written.data)
+                    results += written.pieces or [piece]
                     if action is not None:
                         return b"".join(results), Stop(action, name)
                 part = b"".join(results)
@@ -175,7 +183,8 @@ def _call(
     except ProxyError:  # an answer, such as HTTPError(403), or the end of the whole exchange
         raise
     except Exception as error:
-        log_failure(f"filter {name!r} failed in {handler.__name__}, at the {stage}", error)
+        method = getattr(handler, "__name__", repr(handler))
+        log_failure(f"filter {name!r} failed in {method}, at the {stage}", error)
         return reject()
     if action.is_routing() and stage != REQUEST_HEAD:
         log.error("filter %r returned route() at the %s; ignored", name, stage)
