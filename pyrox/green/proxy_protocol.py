@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from pyrox.errors import ClientError
+from pyrox.errors import ClientError, ClientGone
 from pyrox.green.stream import SocketStream
 from pyrox.http.forwarding import is_in_networks
 from pyrox.http.proxy_protocol import UNIX, Endpoint, HeaderReader, ProxyHeader, encode_header
@@ -76,18 +76,21 @@ class Introductions:
 def receive_header(stream: SocketStream, patience: int) -> ProxyHeader:
     """Take one header off ``stream`` within ``patience`` ticks, and nothing that follows it.
 
-    Raises ``ClientError`` when it is malformed, late or cut short, and ``EOFError`` when the peer closes
+    Raises ``ClientError`` when it is malformed, late or cut short, and ``EOFError`` when the peer leaves
     without a byte, as one does that only asks whether somebody listens.
     """
     deadline = stream.now + patience
     reader = HeaderReader()
     has_begun = False
     while reader.header is None:
-        data = stream.peek(_PEEK_SIZE, max(deadline - stream.now, 1))
-        if not data:
+        try:
+            data = stream.peek(_PEEK_SIZE, max(deadline - stream.now, 1))
+            if not data:
+                raise ClientGone("closed in the middle of the header")
+        except ClientGone:
             if has_begun:
-                raise ClientError("closed in the middle of the header")
-            raise EOFError
+                raise
+            raise EOFError from None
         has_begun = True
         stream.skip(reader.feed(data))
     return reader.header

@@ -153,6 +153,7 @@ def test_peer_that_only_connects_leaves_no_trace(proxy: Proxy) -> None:
     before = proxy.error_log()
     with nothing_left_behind(proxy):
         Balancer(proxy).close()
+        Balancer(proxy).reset()
         with Balancer(proxy) as balancer:
             balancer.half_close()
             assert balancer.read_until_closed()[0] == b""
