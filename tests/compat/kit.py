@@ -96,7 +96,8 @@ def scene(
             **sections,
             "pipeline": {**(aliases or {}), **listed, **sections.get("pipeline", {})},
         }
-        with running_proxy(config, env=env) as proxy:
+        # What filters print is to be seen at once by itself.
+        with running_proxy(config, env={"PYTHONUNBUFFERED": "", **(env or {})}) as proxy:
             with Client(proxy.address) as client:
                 yield Scene(proxy, origin, client)
     assert failures in (None, proxy.error_log().count("Traceback"))

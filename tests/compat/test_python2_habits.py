@@ -180,6 +180,13 @@ def test_print_is_seen(stage: Scene) -> None:
     )
 
 
+def test_print_of_what_the_encoding_lacks_is_no_failure() -> None:
+    with scene("habits", "", {"habits": "habits.Habits"}, env={"PYTHONIOENCODING": "ascii"}) as stage:
+        assert stage.ask(get("/print")).status == 200
+        stage.ask_plain()
+    assert "; written \\u20ac\n" in stage.proxy.error_log()
+
+
 # --- answers ---
 
 
