@@ -28,6 +28,7 @@ docs:  ## write docs/configuration.md anew from the configspec
 	$(DEV) python tools/generate_config_docs.py
 
 dist:  ## build the wheel and the sdist into dist/
+	$(DEV) python -m pip install --quiet -e '.[packaging]'
 	$(DEV) python -m build --outdir dist .
 
 deb:  ## build the Debian package into dist/

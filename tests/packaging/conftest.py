@@ -1,4 +1,4 @@
-"""What the tests of the packages share: the packages themselves, each built once, and a Debian to install on."""
+"""What the tests of the packages share: the packages, each built once, and a Debian to install on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def debian_package(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def debian_root(debian_package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Debian with what the package depends on and nothing more, but for systemd; skips where there is none."""
+    """A Debian with what the package depends on, and systemd; skips where there can be none."""
     if reason := why_no_machine():
         pytest.skip(reason)
     fields = _run("dpkg-deb", "--field", debian_package, "Pre-Depends", "Depends", "Recommends")

@@ -29,10 +29,19 @@ with urllib.request.urlopen(sys.argv[1], timeout=5) as answer:
     print(answer.status, answer.headers["X-Served-By"], answer.read().decode())
 """
 
+# What sysvinit notes down, and invoke-rc.d wants to know before it restarts anything: utmp(5), RUN_LVL 2.
+ENTER_RUNLEVEL_2 = """
+import struct
+with open("/run/utmp", "wb") as utmp:
+    utmp.write(struct.pack("hi32s4s32s308x", 1, ord("2"), b"~", b"~~", b"runlevel"))
+"""
+
 
 @pytest.fixture(params=[SYSTEMD, IDLE], ids=["systemd", "init script"])
 def machine(request: pytest.FixtureRequest, debian_root: Path, tmp_path: Path) -> Iterator[Machine]:
     with running_machine(debian_root, tmp_path, request.param) as machine:
+        if request.param == IDLE:
+            machine.run("python3.11", "-c", ENTER_RUNLEVEL_2)
         yield machine
     shutil.rmtree(tmp_path)
 
