@@ -150,7 +150,6 @@ def pipeline(*lines: str) -> str:
 
 def test_all_samples_work_together(tmp_path: Path, certificates: Certificates) -> None:
     unique = {line.partition(" = ")[0]: (section, line) for section, line in printed_samples()}
-    del unique["enable_profiling"]
     (tmp_path / "etc/pyrox/ssl").mkdir(parents=True)
     shutil.copy(certificates.cert_file, tmp_path / "etc/pyrox/ssl/server.cert")
     shutil.copy(certificates.key_file, tmp_path / "etc/pyrox/ssl/server.key")
@@ -161,7 +160,9 @@ def test_all_samples_work_together(tmp_path: Path, certificates: Certificates) -
     with Origin(serve(PLAIN)) as one, Origin([secure, *serve(PLAIN)]) as other:
         hosts = f"{one.url}, https://{other.address}"
         text = moved(as_file(*unique.values()), tmp_path).replace(_HOSTS, hosts)
-        with running_proxy(f"{text}\n[upstream]\nca_file = {certificates.ca_file}\n") as proxy:
+        text = text.replace("[core]\n", f"[core]\nprofile_dir = {tmp_path}\n")
+        text += f"\n[upstream]\nca_file = {certificates.ca_file}\n"
+        with running_proxy(text, workers=75) as proxy:
             with tls_client(proxy.address, certificates.client()) as client:
                 for target in ("/a", "/b", "/c"):
                     answer = client.ask(get(target))
@@ -173,10 +174,12 @@ def test_all_samples_work_together(tmp_path: Path, certificates: Certificates) -
                     assert origin.requests[0].get_all("x-passed") == [b"filter_1", b"filter_2"]
                     origin.close()
                 assert client.ask(get("/d")).status == 502
+                assert len(proxy.worker_pids(1)) == 1  # "If enabled, the number of processess [...]"
     logfile = (tmp_path / "var/log/pyrox/pyrox.log").read_text()
     for log in (logfile, proxy.error_log()):  # console, too
         assert "DEBUG filter_2 sees /a" in log
         assert "Connection refused" in log
+    assert [*tmp_path.glob("*.pstats")] != []
 
 
 @pytest.mark.parametrize("sample", [sample for sample in DOCUMENTED if "plugin_paths" in sample[1]])
