@@ -31,6 +31,7 @@ Factory = Callable[[App], App]
 BUILT_IN = {
     "access_control": "pyrox.middleware.access_control:AccessControl",
     "headers": "pyrox.middleware.headers:HeadersMiddleware",
+    "health": "pyrox.middleware.health:Health",
     "request_id": "pyrox.middleware.request_id:RequestId",
 }
 # Who else may have answered, in the access log: a middleware of that name could not be told apart.
