@@ -29,10 +29,10 @@ CONFIG: Config = {
     "routing": {"upstream_hosts": "http://127.0.0.1:1"},
     "logging": {"verbosity": "ERROR"},
     "middleware": {
-        "stack": "garbage, census, filters, early, others, by_field",
+        "stack": "garbage, census, filtered, early, others, by_field",
         "garbage": {"class": "routing.Garbage"},
         "census": {"class": "routing.Census"},
-        "filters": {"class": "scenarios.Filters"},
+        "filtered": {"class": "scenarios.Filters"},
         "early": {"class": "scenarios.AnswersEarly"},
         "others": {"class": "scenarios.AsksOthers"},
         "by_field": {"class": "routing.RouteByField"},
