@@ -39,7 +39,7 @@ from pyrox.compat_handlers import (
     reply,
     route,
 )
-from pyrox.compat_pipeline import HttpFilterPipeline, Stop, as_bytes, member_of
+from pyrox.compat_pipeline import HttpFilterPipeline, Member, Stop, as_bytes, member_of
 from pyrox.error_log import log_failure
 from pyrox.errors import ClientError, ProxyError, UpstreamError
 from pyrox.http.body import Body, BodyFilterLike, Message
@@ -188,9 +188,9 @@ class FilterMiddleware(Middleware):
         return kept
 
     def _make_pipelines(self) -> Pipelines:
-        upstream = [member_of(factory(), name) for name, factory in self._upstream]
+        upstream = [_make(name, factory) for name, factory in self._upstream]
         made = {member[0]: member for member in upstream} if self._use_singletons else {}
-        downstream = [made.get(name) or member_of(factory(), name) for name, factory in self._downstream]
+        downstream = [made.get(name) or _make(name, factory) for name, factory in self._downstream]
         return HttpFilterPipeline.of(upstream), HttpFilterPipeline.of(downstream)
 
     # --- the request ---
@@ -283,6 +283,14 @@ class FilterMiddleware(Middleware):
         if (close := getattr(src, "close", None)) is not None:
             response.on_close(close)
         return response
+
+
+def _make(name: str, factory: FilterFactory) -> Member:
+    try:
+        return member_of(factory(), name)
+    except Exception as error:
+        error.add_note(f"while making filter {name!r}")
+        raise
 
 
 def _route(stop: Stop, request: Request) -> Stop:
