@@ -20,6 +20,7 @@ from pyrox.config_report import Report
 from pyrox.config_rules import broken_rules, contradictions
 from pyrox.config_sections import SectionReader, Tree
 from pyrox.config_values import checks
+from pyrox.config_verbatim import hide_verbatim
 from pyrox.errors import ConfigError
 from pyrox.settings import (
     CoreSettings,
@@ -136,9 +137,9 @@ def _read(path: str) -> str:
         with open(path, "rb") as file:
             content = file.read()
     except FileNotFoundError:
-        raise ConfigError([f"{path}: there is no such file; name another with -c FILE"]) from None
+        raise ConfigError([f"{path}: there is no such file"]) from None
     except IsADirectoryError:
-        raise ConfigError([f"{path}: is a directory; name a file in it with -c FILE"]) from None
+        raise ConfigError([f"{path}: is a directory; name a file in it"]) from None
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     try:
@@ -154,10 +155,8 @@ def _parse(lines: list[str], report: Report) -> Tree:
             report.add_line(number, "has a NUL byte; this is not a text file")
     report.raise_if_any()
     references = References(os.environ)
-    hidden = [references.hide(line) for line in lines]
-    parsed = _parse_lines(hidden, references, report)
-    _keep_commas(parsed, hidden)
-    return _resolve(parsed, references, report)
+    hidden = hide_verbatim((references.hide(line) for line in lines), references)
+    return _resolve(_parse_lines([*hidden], references, report), references, report)
 
 
 def _parse_lines(lines: list[str], references: References, report: Report) -> ConfigObj:
@@ -184,25 +183,6 @@ def _explain(fault: ConfigObjError, references: References) -> str:
     if "Parse error" in fault.msg:
         return f"{key}: the quotes or commas of its value do not match up"
     return f"{line!r} is neither [section] nor key = value"
-
-
-def _keep_commas(parsed: ConfigObj, lines: list[str]) -> None:
-    """Make each ``alias.option`` of [pipeline] one text again.
-
-    It was one for the ConfigParser of Pyrox 0.4, whatever it contained; configobj makes a list of one
-    with commas.
-    """
-    section = parsed.get("pipeline")
-    if not isinstance(section, dict):
-        return
-    torn = [key for key, value in section.items() if "." in key and isinstance(value, list)]
-    if torn:
-        try:
-            whole = ConfigObj(lines, interpolation=False, list_values=False)
-        except ConfigObjError as error:
-            whole = error.config
-        for key in torn:
-            section[key] = whole["pipeline"].get(key, section[key])
 
 
 def _resolve(section: Mapping[str, Any], references: References, report: Report, *path: str) -> Tree:

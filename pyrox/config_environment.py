@@ -20,19 +20,27 @@ class References:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self._found: list[re.Match[str]] = []
+        self._found: list[re.Match[str] | str] = []
 
     def hide(self, line: str) -> str:
         """Return ``line`` with a placeholder for each reference."""
         return _REFERENCE.sub(self._remember, line)
 
-    def _remember(self, reference: re.Match[str]) -> str:
-        self._found.append(reference)
+    def hide_text(self, text: str) -> str:
+        """Return a placeholder for ``text`` itself, which may have placeholders in it."""
+        return self._remember(text)
+
+    def _remember(self, found: re.Match[str] | str) -> str:
+        self._found.append(found)
         return f"\0{len(self._found) - 1}\0"
 
     def show(self, text: str) -> str:
         """Return ``text`` as it stood in the file: for names, which are not substituted, and messages."""
-        return _PLACEHOLDER.sub(lambda placeholder: self._found[int(placeholder[1])][0], text)
+        return _PLACEHOLDER.sub(self._shown, text)
+
+    def _shown(self, placeholder: re.Match[str]) -> str:
+        found = self._found[int(placeholder[1])]
+        return self.show(found) if isinstance(found, str) else found[0]
 
     def resolve(self, text: str) -> str:
         """Return ``text`` with each reference replaced by its variable's value.
@@ -41,13 +49,18 @@ class References:
         naming the variables that are not set and have no default.
         """
         missing: list[str] = []
-        resolved = _PLACEHOLDER.sub(lambda match: self._value(self._found[int(match[1])], missing), text)
+        resolved = self._resolve(text, missing)
         if missing:
             names = ", ".join(dict.fromkeys(missing))
             raise ValueError(f"{names} is not set in the environment and has no default (${{NAME:-default}})")
         return resolved
 
-    def _value(self, reference: re.Match[str], missing: list[str]) -> str:
+    def _resolve(self, text: str, missing: list[str]) -> str:
+        return _PLACEHOLDER.sub(lambda match: self._value(self._found[int(match[1])], missing), text)
+
+    def _value(self, reference: re.Match[str] | str, missing: list[str]) -> str:
+        if isinstance(reference, str):
+            return self._resolve(reference, missing)
         name, default = reference[1], reference[2]
         if reference[0] == "$${":
             return "${"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from typing import TypeVar
 
 from pyrox.config_environment import escape
+from pyrox.config_verbatim import write_verbatim
 from pyrox.errors import ConfigError
 from pyrox.settings import RawOptions, RawValue, Settings, SslSettings
+
+_Value = TypeVar("_Value")
 
 # What configobj takes without quotes, less some that it would take.
 _is_plain = re.compile(r"[^\s'\",#]+(?: [^\s'\",#]+)*").fullmatch
@@ -52,8 +56,11 @@ class _Writer:
         self.lines += [*gap, "[" * depth + _quote_name(name) + "]" * depth]
 
     def option(self, path: tuple[str, ...], key: str, value: RawValue) -> None:
+        self._write(path, key, value, _quote)
+
+    def _write(self, path: tuple[str, ...], key: str, value: _Value, quote: Callable[[_Value], str]) -> None:
         try:
-            self.lines.append(f"{_quote_name(key)} = {_quote(value)}")
+            self.lines.append(f"{_quote_name(key)} = {quote(value)}")
         except ValueError as error:
             place = " ".join("[" * depth + name + "]" * depth for depth, name in enumerate(path, 1))
             self.problems.append(f"{self._source}: {place} {key}: cannot be written: {error}")
@@ -63,7 +70,7 @@ class _Writer:
             self.option(("pipeline",), alias, target)
         for alias, values in options.items():
             for option, value in values.items():
-                self.option(("pipeline",), f"{alias}.{option}", value)
+                self._write(("pipeline",), f"{alias}.{option}", value, _quote_verbatim)
 
     def subsections(self, path: tuple[str, ...], sections: Mapping[str, RawOptions]) -> None:
         for name, options in sections.items():
@@ -107,13 +114,23 @@ def _quote(value: RawValue) -> str:
     Raises ``ValueError`` when there is none: configobj knows no escapes, only a choice of quotes.
     """
     if isinstance(value, list):
-        return ", ".join(_quote_text(escape(item), in_list=True) for item in value) + "," * (len(value) < 2)
-    return _quote_text(escape(value), in_list=False)
+        return ", ".join(_quote_text(_escape(item), in_list=True) for item in value) + "," * (len(value) < 2)
+    return _quote_text(_escape(value), in_list=False)
+
+
+def _quote_verbatim(value: str) -> str:
+    """Return ``value``, which is read as it stands, in the syntax of the file; raises as ``_quote``."""
+    text = _escape(value)
+    return write_verbatim(text) or _quote_text(text, in_list=False)
+
+
+def _escape(text: str) -> str:
+    if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("it is not UTF-8")
+    return escape(text)
 
 
 def _quote_text(text: str, in_list: bool) -> str:
-    if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("it is not UTF-8")
     if _is_plain(text):
         return text
     one_line = "\n" not in text

@@ -57,7 +57,9 @@ class SectionReader:
         options: dict[str, dict[str, str]] = {}
         for key in [key for key in values if "." in key]:
             alias, _, option = key.partition(".")
-            options.setdefault(alias, {})[option] = values.pop(key)
+            del values[key]
+            # Not what the check of an option makes of it: blanks, too, are the filter's.
+            options.setdefault(alias, {})[option] = self._sections["pipeline"][key]
         return PipelineSettings(**known, aliases=values, options=options)
 
     def middleware_sections(self) -> dict[str, RawOptions]:

@@ -33,6 +33,7 @@ FLOORS = {
     "pyrox.config_sections": 2,
     "pyrox.config_tls": 2,
     "pyrox.config_values": 2,
+    "pyrox.config_verbatim": 2,
     "pyrox.log_file": 2,
     "pyrox.profiler": 2,
     "pyrox.log_format": 2,

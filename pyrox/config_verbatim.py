@@ -1,0 +1,70 @@
+"""Values that are taken as they stand: those of ``alias.option`` in [pipeline].
+
+They are arguments of filters, and of any form: JSON, regular expressions, SQL. The ``ConfigParser`` of
+Pyrox 0.4 passed them on untouched, where configobj sees lists, quotes and comments. So these values are
+taken out of the lines before configobj parses them, and put in afterwards as references are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from pyrox.config_environment import References
+
+_TRIPLE_QUOTES = ("'''", '"""')
+
+# What configobj takes for a section marker, and for ``key = value``.
+_MARKER = re.compile(r"\s*\[.*\]\s*(?:#.*)?$")
+_OPTION = re.compile(r"""\s*(".*?"|'.*?'|[^'"=].*?)\s*=(.*)""")
+_PIPELINE = re.compile(r"""\s*\[\s*("|'|)pipeline\1\s*\]\s*(?:#.*)?$""")
+
+_QUOTED = re.compile(r"""\s*(["'])((?:(?!\1).)*)\1\s*(?:\s#.*)?$""")
+_COMMENT = re.compile(r"\s#.*")
+
+
+def hide_verbatim(lines: Iterable[str], references: References) -> Iterator[str]:
+    """Yield ``lines`` with a placeholder for each value that is taken as it stands.
+
+    The references in ``lines`` are hidden already. A value that begins with three quotes stays: it is read
+    as in all other options, and may go over several lines.
+    """
+    in_pipeline = False
+    quotes = ""  # those that end the value that goes over these lines
+    for line in lines:
+        if quotes:
+            quotes = "" if quotes in line else quotes
+        elif _MARKER.match(line):
+            in_pipeline = bool(_PIPELINE.match(line))
+        elif not line.lstrip().startswith("#") and (option := _OPTION.match(line)):
+            key, value = option.groups()
+            if value.lstrip().startswith(_TRIPLE_QUOTES):
+                quotes = _left_open(value.lstrip())
+            elif in_pipeline and "." in references.show(key):
+                line = line[: option.start(2)] + references.hide_text(read_verbatim(value))
+        yield line
+
+
+def read_verbatim(written: str) -> str:
+    """Return the value in what stands behind the ``=``.
+
+    It is all of that, less blanks around it and less a comment, which ``#`` begins only after a blank. One
+    pair of quotes around all of it is not part of it, and a ``#`` between them is.
+    """
+    quoted = _QUOTED.match(written)
+    return quoted[2] if quoted else _COMMENT.sub("", written, count=1).strip()
+
+
+def write_verbatim(value: str) -> str | None:
+    """Return ``value`` so that ``read_verbatim`` gives it back, or None when it takes three quotes."""
+    if "\n" in value:
+        return None
+    for written in (value or '""', f'"{value}"', f"'{value}'"):
+        if not written.startswith(_TRIPLE_QUOTES) and read_verbatim(f" {written}") == value:
+            return written
+    return None
+
+
+def _left_open(value: str) -> str:
+    """Return the three quotes that ``value`` begins with, unless its line has their end."""
+    return "" if value[:3] in value[3:] else value[:3]
