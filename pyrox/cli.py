@@ -11,17 +11,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pyrox import __version__
 from pyrox.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pyrox.settings import Settings
+from pyrox.settings import DEFAULT_CONFIG, Settings
 
 Overrides = Mapping[str, Mapping[str, object]]
 
-DEFAULT_CONFIG = "/etc/pyrox/pyrox.conf"
 CONFIG_FAULT = 2  # the exit status of a bad configuration, as of a bad command line
 
 _USAGE = """pyrox [-c FILE] [-w N] [-b HOST:PORT]... [-p PATHS] [-D] [--pid FILE]
@@ -43,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
+        if arguments.config is None and not os.path.exists(DEFAULT_CONFIG):
+            print("-c FILE names another configuration file", file=sys.stderr)
         return CONFIG_FAULT
 
 

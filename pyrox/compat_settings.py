@@ -17,8 +17,7 @@ from typing import Any
 from pyrox.compat_config import Configuration, ConfigurationError, ConfigurationPart, Defaults, Options
 from pyrox.config import parse_settings, read_given
 from pyrox.errors import ConfigError
-
-DEFAULT_LOCATION = "/etc/pyrox/pyrox.conf"
+from pyrox.settings import DEFAULT_CONFIG
 
 
 class PyroxPart(ConfigurationPart):
@@ -158,7 +157,7 @@ PARTS: tuple[type[PyroxPart], ...] = (
 )
 
 
-def load_pyrox_config(location: str | os.PathLike[str] = DEFAULT_LOCATION) -> PyroxConfiguration:
+def load_pyrox_config(location: str | os.PathLike[str] = DEFAULT_CONFIG) -> PyroxConfiguration:
     """Read Pyrox's configuration file at ``location``.
 
     Options are what the file says, with its ``${NAME}`` references resolved and its paths made absolute;

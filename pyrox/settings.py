@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
+DEFAULT_CONFIG = "/etc/pyrox/pyrox.conf"  # the file that is read when no other is named
+
 Network = IPv4Network | IPv6Network
 RawValue = str | list[str]
 RawOptions = Mapping[str, RawValue | Mapping[str, RawValue]]  # as written; a mapping is a [[[subsection]]]

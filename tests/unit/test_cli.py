@@ -95,8 +95,13 @@ def test_without_c_the_documented_file_is_read(
     assert cli.DEFAULT_CONFIG == "/etc/pyrox/pyrox.conf"
     monkeypatch.setattr(cli, "DEFAULT_CONFIG", str(tmp_path / "pyrox.conf"))
     assert cli.main(["--check"]) == 2
-    expected = f"{tmp_path}/pyrox.conf: there is no such file; name another with -c FILE\n"
-    assert capsys.readouterr().err == expected
+    expected = [f"{tmp_path}/pyrox.conf: there is no such file", "-c FILE names another configuration file"]
+    assert capsys.readouterr().err.splitlines() == expected
+
+
+def test_a_named_file_that_is_missing_needs_no_hint_at_c(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["-c", "/no/where", "--check"]) == 2
+    assert capsys.readouterr().err == "/no/where: there is no such file\n"
 
 
 @pytest.mark.parametrize("mode", [[], ["--check"]])
