@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 from collections.abc import Mapping
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyrox.config_tls import certificate_names
 from pyrox.errors import ClientGone, ConfigError
@@ -144,6 +145,20 @@ class _Certificates:
             name = name.lower()
             context = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
         stream.use_context(context or self._default)
+
+
+def ignore_undecodable_names() -> None:
+    """Keep names that are not ASCII out of this process's log.
+
+    Python cannot call ``choose`` with one, and prints a traceback to say so; that the handshake failed is
+    logged anyway, in one line. Nobody should be able to fill a log with tracebacks.
+    """
+    sys.unraisablehook = _report_unraisable
+
+
+def _report_unraisable(unraisable: Any) -> None:
+    if not (isinstance(unraisable.exc_value, UnicodeDecodeError) and isinstance(unraisable.object, bytes)):
+        sys.__unraisablehook__(unraisable)
 
 
 class UpstreamTls:
