@@ -58,7 +58,12 @@ allow = 10.0.0.0/8,
 | file, directory | absolute, or relative to the directory of the configuration file |
 | network | `10.0.0.0/8`, `2001:db8::/32`, or one address |
 
-A value with a comma or a `#` stands in quotes: `"..."` or `'...'`. What follows a `#` is a comment.
+A value with a comma or a `#` stands in quotes: `"..."` or `'...'`. What follows a `#` is a comment. A text
+over several lines stands in three quotes: `'''...'''`.
+
+Only `alias.option` in `[pipeline]` is read otherwise: its value is the rest of the line as it stands, so that
+`f.rules = [{"a": 1}, "b#c"]` needs no care. There, `#` begins a comment only after a blank, and one pair of
+quotes around the whole value is not part of it: `" a # b "` keeps its blanks and its `#`.
 
 `${NAME}` in a value stands for the environment variable `NAME`, and `${NAME:-default}` for `default` where
 the variable is unset or empty. A variable that is unset and has no default is a problem. `$${` is a plain

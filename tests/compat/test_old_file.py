@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from configparser import ConfigParser
+import os
+from configparser import RawConfigParser
 
 import pytest
 
@@ -74,22 +75,49 @@ def test_what_is_an_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("old", "read_as", "now"),
     [
-        ("http://a/#top", "http://a/", '"http://a/#top"'),
+        ("red #fff", "red", '"red #fff"'),
+        ("#fff", "", '"#fff"'),
         ('"staff"', "staff", "'\"staff\"'"),
-        ("a, b", "a, b", "a, b"),
-        ("it's {'a': 'b'} = c", "it's {'a': 'b'} = c", "it's {'a': 'b'} = c"),
+        ("${HOME:-}/x", f"{os.environ.get('HOME', '')}/x", "$${HOME:-}/x"),
     ],
 )
 def test_filter_gets_what_it_got_once_the_value_is_quoted(old: str, read_as: str, now: str) -> None:
-    meant = ConfigParser()
-    meant.read_string(f"[pipeline]\nauth.x = {old}")
     assert value_of(old) == read_as
-    assert value_of(now) == meant.get("pipeline", "auth.x")
+    assert value_of(now) == old_value_of(old)
+
+
+def test_three_quotes_that_begin_a_value_want_quotes_around_them() -> None:
+    with pytest.raises(ConfigError):
+        value_of("'''")
+    assert value_of("\"'''\"") == old_value_of("'''")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a, b",
+        "abc#1",
+        "http://a/#top",
+        '"a", "b"',
+        '"q, r", s',
+        "it's {'a': 'b'} = c",
+        '[{"a": 1, "b": 2}]',
+        '[{"path": "^/(a|b){1,3}#x", "realm": "staff"}]',
+    ],
+)
+def test_filter_gets_what_it_got(value: str) -> None:
+    assert value_of(value) == old_value_of(value)
 
 
 def test_comment_behind_a_value_and_interpolation_stay_text() -> None:
     assert value_of("staff ; all of them") == "staff ; all of them"
     assert value_of("%(base)s/users") == "%(base)s/users"
+
+
+def old_value_of(written: str) -> str:
+    parser = RawConfigParser()
+    parser.read_string(f"[pipeline]\nauth.x = {written}")
+    return parser.get("pipeline", "auth.x")
 
 
 def value_of(written: str) -> str:

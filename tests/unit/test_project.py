@@ -122,6 +122,11 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
+def test_every_page_is_listed() -> None:
+    listed = set(re.findall(r"\]\(([a-z_]+\.md)\)", (ROOT / "docs/index.md").read_text()))
+    assert listed == {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+
+
 def test_decisions_are_numbered_and_listed() -> None:
     names = sorted(path.name for path in (ROOT / "docs/decisions").iterdir())
     assert [name[:5] for name in names] == [f"{number:04d}-" for number in range(1, len(names) + 1)]
