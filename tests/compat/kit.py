@@ -89,7 +89,8 @@ def scene(
 
     pipelines = {"upstream": upstream, "downstream": downstream}
     listed: Options = {key: names.replace(" ", "").split(",") for key, names in pipelines.items() if names}
-    with Origin(serve(answer)) as origin:
+    # A scene that many tests share leaves a connection to its upstream idle for as long as they take.
+    with Origin(serve(answer), timeout=600.0) as origin:
         config: dict[str, Options] = {
             "core": {"plugin_paths": [str(folder) for folder in plugins]},
             "routing": {"upstream_hosts": origin.url},
