@@ -29,7 +29,7 @@ class Treats(filtering.HttpFilter):
 
     @filtering.handles_response_body
     def on_response_body(self, part, output, request):
-        self.treatment = request.local_data[self.name].get("response")
+        self.treatment = request.local_data.get(self.name, {}).get("response")
         return self.treat("response", part, output)
 
     def treat(self, side, part, output):
