@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from pyrox.green.board import Board, Seat
+from pyrox.green.board import Board, Order, Seat, Stage
 
 # Seconds after which what was accepted counts half: long enough to see one connection per request,
 # short enough that a worker which joins is not sent everything for long.
@@ -59,6 +59,11 @@ class Share:
         """Whether another worker serves too."""
         self.refresh()
         return bool(self._peers)
+
+    def is_early(self) -> bool:
+        """Whether nobody serves yet and others are about to: who starts first would get all that waits."""
+        stages = {seat.stage for seat in self._board.taken() if seat.order == Order.STOP}
+        return Stage.BOOTING in stages and not stages & {Stage.SERVING, Stage.SPENT}
 
     def opened(self) -> None:
         """Count a connection that was accepted."""

@@ -19,9 +19,10 @@ class Stage(IntEnum):
 
     FREE = 0  # nobody sits here
     BOOTING = 1  # cannot serve yet
-    SERVING = 2
-    SPENT = 3  # serves, and wants to be replaced
-    LEAVING = 4  # takes no new connection
+    READY = 2  # could serve, and waits for those that started with it
+    SERVING = 3
+    SPENT = 4  # serves, and wants to be replaced
+    LEAVING = 5  # takes no new connection
 
 
 class Order(IntEnum):
@@ -62,8 +63,8 @@ class Seat:
 
     @property
     def is_serving(self) -> bool:
-        """Whether the worker accepts connections, and will for some time."""
-        return self.stage in (Stage.SERVING, Stage.SPENT) and self.order == Order.STOP
+        """Whether the worker accepts connections, now or within milliseconds, and will for some time."""
+        return self.stage in (Stage.READY, Stage.SERVING, Stage.SPENT) and self.order == Order.STOP
 
     @property
     def beat(self) -> int:

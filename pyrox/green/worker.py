@@ -9,6 +9,7 @@ import socket
 import sys
 import traceback
 from io import TextIOWrapper
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import gevent
@@ -24,6 +25,7 @@ from pyrox.green.board import Board, Seat, Stage
 from pyrox.green.drain import Drain
 from pyrox.green.engine import Engine
 from pyrox.green.server import ProxyServer
+from pyrox.green.tls_contexts import ignore_undecodable_names
 from pyrox.profiler import profiling
 from pyrox.redirect import RedirectToHttps
 from pyrox.settings import Settings
@@ -38,6 +40,8 @@ _HEARTBEAT = 1.0
 # Seconds between two looks at the other workers, and at what is left while draining.
 _REFRESH = 0.25
 _DRAIN_BEAT = 0.05
+# Seconds that the first of several workers waits for the others, and between two looks at them.
+_PATIENCE, _POLL = 1.0, 0.01
 
 
 class ProxyWorker(Worker):  # type: ignore[misc]
@@ -62,6 +66,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         _print_at_once()
         monkey.patch_all()
         hub.reinit()
+        ignore_undecodable_names()
         self._wake = Event()
         self._at_once = False
         with profiling(self.app.settings.core):
@@ -126,7 +131,12 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         return ProxyServer(_gevent_socket(listener), engine, self._tls.server, self._share)
 
     def _open(self, servers: list[ProxyServer]) -> None:
-        self._share.join()
+        share, deadline = self._share, monotonic() + _PATIENCE
+        share.refresh()
+        self.seat.stage = Stage.READY
+        while self.alive and share.is_early() and monotonic() < deadline:
+            self._wake.wait(_POLL)
+        share.join()
         for server in servers:
             server.start()
         self.seat.stage = Stage.SERVING

@@ -58,7 +58,7 @@ class Workforce(Arbiter):  # type: ignore[misc]
             for worker in self.WORKERS.values()
             if not worker.is_retired
             and worker.generation == self.generation
-            and worker.seat.stage in (Stage.BOOTING, Stage.SERVING)
+            and worker.seat.stage in (Stage.BOOTING, Stage.READY, Stage.SERVING)
         ]
         return sorted(workers, key=lambda worker: worker.age)
 
@@ -130,13 +130,15 @@ class Workforce(Arbiter):  # type: ignore[misc]
             self.log.error("worker %s ended %s", worker.pid, _manner(status))
         if was_booting and not worker.is_retired:
             self._hire_at = monotonic() + _PAUSE
-            code = os.waitstatus_to_exitcode(status)
-            if code in (self.WORKER_BOOT_ERROR, APP_LOAD_ERROR):
-                self._on_failed_boot(worker, code)
+            if os.waitstatus_to_exitcode(status) > 0:  # it gave up; a signal says nothing of the next one
+                self._on_failed_boot(worker, status)
 
-    def _on_failed_boot(self, worker: ProxyWorker, code: int) -> None:
+    def _on_failed_boot(self, worker: ProxyWorker, status: int) -> None:
         if not any(other.seat.is_serving for other in self.WORKERS.values()):
-            raise HaltServer("a worker cannot start", code)
+            is_refusal = os.waitstatus_to_exitcode(status) == APP_LOAD_ERROR
+            raise HaltServer(
+                "a worker cannot start", APP_LOAD_ERROR if is_refusal else self.WORKER_BOOT_ERROR
+            )
         if worker.generation == self.generation:
             self.on_failed_generation()
 
