@@ -148,7 +148,7 @@ def test_files_that_were_served_are_closed(tmp_path: Path) -> None:
         for _ in range(20):
             stage.ask(get("/static/index.html"))
             stage.ask(get("/static/index.html", method="HEAD"), "HEAD")
-        assert stage.proxy.fd_count() == before
+        stage.proxy.wait_until(lambda: stage.proxy.fd_count() == before, f"return to {before} descriptors")
         stage.ask_plain()
 
 

@@ -5,6 +5,8 @@ import os
 import pyrox.filtering as filtering
 import pyrox.http as http
 
+served = []  # for the statistics; to close the files is the proxy's part
+
 
 class StaticFiles(filtering.HttpFilter):
 
@@ -26,4 +28,6 @@ class StaticFiles(filtering.HttpFilter):
         response.status = '200 OK'
         content_type = mimetypes.guess_type(path)[0] or 'application/octet-stream'
         response.header('Content-Type').values.append(content_type)
-        return filtering.reply(response, open(path, 'rb'))
+        source = open(path, 'rb')
+        served.append(source)
+        return filtering.reply(response, source)
