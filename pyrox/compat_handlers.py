@@ -129,7 +129,8 @@ def handles_response_body(request_func: Handler) -> Handler:
 
 def _mark(function: Handler, stage: str) -> Handler:
     stages = getattr(function, _MARK, ())
-    setattr(function, _MARK, (*stages, stage))
+    if stage not in stages:
+        setattr(function, _MARK, (*stages, stage))
     return function
 
 
@@ -137,6 +138,7 @@ def _mark(function: Handler, stage: str) -> Handler:
 Handlers = dict[str, tuple[tuple[str, int], ...]]
 
 _known: dict[type, Handlers] = {}
+_MOST_KNOWN = 1024  # a factory function that defines its class anew makes one for each request
 
 
 def handlers_of(filter_class: type) -> Handlers:
@@ -146,6 +148,8 @@ def handlers_of(filter_class: type) -> Handlers:
     """
     handlers = _known.get(filter_class)
     if handlers is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
         handlers = _known[filter_class] = _read_handlers(filter_class)
     return handlers
 
@@ -161,16 +165,16 @@ def _read_handlers(filter_class: type) -> Handlers:
 
 
 def _arity(filter_class: type, name: str, stage: str) -> int:
+    parameters = list(inspect.signature(getattr(filter_class, name)).parameters.values())
     is_function = inspect.isfunction(inspect.getattr_static(filter_class, name))
-    parameters = list(inspect.signature(getattr(filter_class, name)).parameters.values())[is_function:]
+    if is_function and parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+        del parameters[0]  # self
     kinds = [parameter.kind for parameter in parameters]
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     least, most = _ARITIES[stage]
     takes = most if inspect.Parameter.VAR_POSITIONAL in kinds else min(len(positional), most)
     needs = sum(p.default is p.empty for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
     if not least <= takes or needs > takes:
-        expected = str(least) if least == most else f"{least} or {most}"
-        raise TypeError(
-            f"{filter_class.__name__}.{name} handles the {stage} and must take {expected} arguments"
-        )
+        expected = f"{least} or {most} arguments" if least < most else f"{least} argument{'s' * (least > 1)}"
+        raise TypeError(f"{filter_class.__name__}.{name} handles the {stage} and must take {expected}")
     return takes
