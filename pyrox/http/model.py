@@ -171,10 +171,8 @@ class HttpMessage:
                 continue
             if before == _NOTHING:
                 added += header.lines()
-            else:
-                if before:
-                    changes.setdefault(_lower(before[0]), [])
-                changes.setdefault(_lower(header.name), []).extend(header.lines())
+            else:  # one with a new name stands where it stood under the old one
+                changes.setdefault(_lower(before[0] if before else header.name), []).extend(header.lines())
             header._sent = now
         if changes:
             self._native.headers.fields = _replaced(self._native.headers.fields, changes)
