@@ -19,13 +19,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message as MimeMessage
-from functools import partialmethod
+from functools import cache, partialmethod
 from ipaddress import ip_network
 from typing import Any, cast
 
 from pyrox.config import load_settings, parse_settings
 from pyrox.errors import ProxyError
 from pyrox.http.body import Body, HeaderItems
+from pyrox.http.certificate import CertificateFields, ClientCertificate
 from pyrox.http.error_response import error_response, internal_error
 from pyrox.http.field_names import CONNECTION_FIELDS
 from pyrox.http.forwarding import ClientSide, Network, add_response_fields
@@ -35,6 +36,7 @@ from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.stack import Factory, build_stack, load_stack
 from pyrox.preflight import use_plugin_paths
+from pyrox.settings import Settings
 
 Layer = Factory | Middleware | tuple[Callable[..., App], Mapping[str, Any]] | tuple[str, Factory]
 Upstream = Callable[[Request], Response] | Response | Mapping[str, "Callable[[Request], Response] | Response"]
@@ -99,7 +101,7 @@ class TestClient:
     * ``upstream``: the response to every request, a function from request to response, or a mapping
       from targets or paths to either; what is not in it is a 404. Default: an empty 200.
     * ``client_address``: the peer's IP address, or ``"unix"``; ``trusted``: whether it is in
-      ``trusted_proxies``; ``tls``: whether it speaks TLS.
+      ``trusted_proxies``; ``tls``: whether it speaks TLS; ``certificate``: what it shows then.
     * ``raise_exceptions``: raise what is no ``ProxyError`` instead of answering 500 and logging it.
 
     ``upstream_requests`` holds what upstream was sent, in order, each body as bytes.
@@ -115,6 +117,7 @@ class TestClient:
         client_address: str = "127.0.0.1",
         trusted: bool = False,
         tls: bool = False,
+        certificate: ClientCertificate | None = None,
         raise_exceptions: bool = True,
     ) -> None:
         self._fake = _Fake(upstream if upstream is not None else Response(200))
@@ -123,8 +126,22 @@ class TestClient:
         self.client_address = client_address
         self.tls = tls
         self.raise_exceptions = raise_exceptions
-        self._trusted_proxies: tuple[Network, ...] = (ip_network(client_address),) if trusted else ()
-        self._head_limits = HeadLimits()
+        self.certificate = certificate
+        self._trusted_proxies: tuple[Network, ...] = ()
+        self._use(_defaults())
+        if trusted:
+            self._trusted_proxies = (ip_network(client_address),)
+
+    def _use(self, settings: Settings) -> None:
+        self._trusted_proxies = settings.http.trusted_proxies
+        self._certificate_fields = CertificateFields(settings.ssl.client_certificate_headers)
+        self._head_limits = HeadLimits(
+            settings.limits.request_line,
+            settings.limits.head_size,
+            settings.limits.head_fields,
+            settings.http.underscore_headers,
+            self._certificate_fields.names,
+        )
 
     @classmethod
     def from_config(
@@ -139,13 +156,7 @@ class TestClient:
         settings = parse_settings(cast(str, config)) if is_text else load_settings(os.fspath(config))
         use_plugin_paths(settings)
         client = cls(load_stack(settings), upstream, **options)
-        client._trusted_proxies = settings.http.trusted_proxies
-        client._head_limits = HeadLimits(
-            settings.limits.request_line,
-            settings.limits.head_size,
-            settings.limits.head_fields,
-            settings.http.underscore_headers,
-        )
+        client._use(settings)
         return client
 
     def request(
@@ -174,6 +185,8 @@ class TestClient:
         side = ClientSide(
             client_address or self.client_address, tls=self.tls, trusted_proxies=self._trusted_proxies
         )
+        if self.certificate is not None:
+            side.identify(self.certificate, self._certificate_fields.encode(self.certificate))
         response = self._answer(method, target, sent, body, side)
         try:
             received = _as_sent_to_client(response, method)
@@ -216,6 +229,11 @@ class TestClient:
         for failure in failures:
             log.error("an on_close callback failed", exc_info=failure)
         return failures
+
+
+@cache
+def _defaults() -> Settings:
+    return parse_settings("")
 
 
 def _layers(stack: Layer | Sequence[Layer]) -> Sequence[Layer]:

@@ -8,6 +8,7 @@ does it: no name can become a second header line, or a second name.
 from __future__ import annotations
 
 import hashlib
+import math
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
@@ -48,12 +49,12 @@ class ClientCertificate:
     """
 
     subject: str
-    issuer: str
-    names: tuple[str, ...]
-    serial: str
-    fingerprint: str
-    not_after: float
-    der: bytes
+    issuer: str = ""
+    names: tuple[str, ...] = ()
+    serial: str = ""
+    fingerprint: str = ""
+    not_after: float = math.inf
+    der: bytes = b""
 
     @classmethod
     def from_peer(cls, info: Mapping[str, Any], der: bytes) -> ClientCertificate:

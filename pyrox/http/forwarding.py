@@ -11,13 +11,15 @@ from email.utils import formatdate
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyrox.errors import ClientError
-from pyrox.http.certificate import ClientCertificate
 from pyrox.http.field_names import CLAIM_FIELDS
 from pyrox.http.headers import Field, Headers
 from pyrox.http.message import Request, Response
+
+if TYPE_CHECKING:
+    from pyrox.http.certificate import ClientCertificate
 
 Network = IPv4Network | IPv6Network
 
