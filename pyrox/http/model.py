@@ -6,6 +6,7 @@ a header that no filter touched costs nothing. New code has no need of this modu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pyrox.http.body import Body, Message
@@ -92,6 +93,7 @@ class HttpMessage:
     # All headers if _has_all, else those that were asked for, None in place of one that was removed.
     _headers: dict[str, HttpHeader | None]
     _has_all = False
+    _found: Mapping[str, HttpHeader] = {}  # what `headers` was at first; others in it came from elsewhere
 
     def __init__(self, version: Text = "1.1") -> None:
         self._native = self._blank()
@@ -113,6 +115,7 @@ class HttpMessage:
             self._headers.update(asked_for)
             for key in [key for key, header in self._headers.items() if header is None]:
                 del self._headers[key]
+            self._found = self._headers.copy()  # type: ignore[assignment]
         return self._headers  # type: ignore[return-value]
 
     @headers.setter
@@ -166,14 +169,16 @@ class HttpMessage:
             if header is None:
                 changes[_lower(key)] = []
                 continue
-            before, now = header._sent, (header.name, *header.values)
+            is_own = not self._has_all or self._found.get(key) is header
+            before, now = header._sent if is_own else None, (header.name, *header.values)
             if before == now:
                 continue
             if before == _NOTHING:
                 added += header.lines()
             else:  # one with a new name stands where it stood under the old one
                 changes.setdefault(_lower(before[0] if before else header.name), []).extend(header.lines())
-            header._sent = now
+            if is_own:
+                header._sent = now
         if changes:
             self._native.headers.fields = _replaced(self._native.headers.fields, changes)
         if added:
@@ -184,7 +189,8 @@ class HttpMessage:
         for name, value in self.headers.items():
             if not isinstance(value, HttpHeader):
                 raise TypeError(f"headers[{name!r}] is {value!r}, not an HttpHeader")
-        kept = {_lower(header._sent[0]) for header in self.headers.values() if header._sent}
+        own = [header for key, header in self.headers.items() if self._found.get(key) is header]
+        kept = {_lower(header._sent[0]) for header in own if header._sent}
         return {field[0]: [] for field in self._native.headers.fields if field[0] not in kept}
 
     def _find(self, key: str) -> HttpHeader | None:
