@@ -103,6 +103,23 @@ def test_headers_are_a_dict(stage: Scene) -> None:
     )
 
 
+def test_header_objects_may_be_those_of_another_message(stage: Scene) -> None:
+    for _ in range(2):
+        up, down = ask(stage, "/borrowed", "X-Id: 6")
+        assert up == request_line_and(target="/borrowed").replace(
+            b"a.test\r\nVia", b"a.test\r\nX-Id: 6\r\nX-Id: 7\r\nVia"
+        )
+        assert down == plain_with("X-Id: 6", "X-Id: 7", "X-Served-By: us")
+
+
+def test_headers_may_be_replaced_as_a_whole(stage: Scene) -> None:
+    assert ask(stage, "/borrowed-all", "X-Id: 6")[1] == (
+        b"HTTP/1.1 200 OK\r\nVia: 1.1 pyrox\r\nHost: a.test\r\nX-Id: 6\r\nX-Forwarded-For: 127.0.0.1\r\n"
+        b"X-Forwarded-Proto: http\r\nX-Forwarded-Host: a.test\r\nContent-Length: 5\r\n\r\nplain"
+    )
+    assert ask(stage, "/fewer")[1] == plain_with().replace(b"Via: 1.1 pyrox\r\n", b"")
+
+
 def test_header_without_values_is_not_sent(stage: Scene) -> None:
     assert ask(stage, "/emptied", "X-A: one")[0] == request_line_and(target="/emptied")
 

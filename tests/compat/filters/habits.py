@@ -10,6 +10,9 @@ SHARED = HttpResponse(b'1.1')
 SHARED.status = b'403 Forbidden'
 SHARED.header(b'X-Shared').values.append(b'yes')
 
+SERVED_BY = HttpHeader('X-Served-By')
+SERVED_BY.values.append('us')
+
 
 class Habits:  # neither HttpFilter nor object
     def __init__(self, greeting='hello'):
@@ -82,6 +85,19 @@ class Habits:  # neither HttpFilter nor object
         added = HttpHeader(b'X-Added')
         added.values.append(b'added')
         request.headers['x-added'] = added
+
+    def request_borrowed(self, request):
+        request.header('X-Id').values.append(b'7')
+
+    def response_borrowed(self, response, request):
+        response.headers['x-id'] = request.get_header('x-id')
+        response.headers['x-served-by'] = SERVED_BY
+
+    def response_borrowed_all(self, response, request):
+        response.headers = request.headers
+
+    def response_fewer(self, response, request):
+        response.headers = dict((name, header) for name, header in response.headers.items() if name != 'via')
 
     def request_emptied(self, request):
         del request.header('x-a').values[:]
