@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.load import Load
-from tests.support.processes import children_of, fd_count, resident_bytes
+from tests.support.masters import Master
+from tests.support.processes import fd_count, resident_bytes
 from tests.support.proxy import Proxy, running_proxy
 
 PLUGINS = Path(__file__).parents[1] / "integration" / "plugins"
@@ -53,62 +54,16 @@ class Result:
     detail: str
 
 
-class Master:
-    """The master that is in charge now; an upgrade changes it."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self.pid = proxy.pid
-        self.proxy = proxy
-
-    def workers(self) -> list[int]:
-        """The workers that the master started, oldest first; none of a new master that it started."""
-        return [pid for pid in children_of(self.pid) if not children_of(pid)]
-
-    def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
-
-    def wait_for(self, is_true: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
-        self.proxy.wait_until(is_true, what, timeout)
-
-    def wait_for_workers(self, count: int, none_of: set[int] = frozenset()) -> None:  # type: ignore[assignment]
-        """Wait until there are exactly ``count`` workers, and none of the old ones."""
-
-        def are_there() -> bool:
-            workers = self.workers()
-            return len(workers) == count and not none_of & set(workers)
-
-        self.wait_for(are_there, f"{count} new workers")
-
-
 def reload(master: Master, times: int) -> int:
     for _ in range(times):
-        old = set(master.workers())
-        master.signal(signal.SIGHUP)
-        master.wait_for_workers(2, none_of=old)
+        master.reload(workers=2)
     return 0
 
 
 def upgrade(master: Master, times: int) -> int:
     for _ in range(times):
-        old, workers = master.pid, master.workers()
-        master.signal(signal.SIGUSR2)
-        master.wait_for(lambda: any(children_of(pid) for pid in children_of(old)), "a new master")
-        [master.pid] = [pid for pid in children_of(old) if pid not in workers]
-        master.wait_for_workers(2)
-        os.kill(old, signal.SIGTERM)
-        master.wait_for(lambda: _has_ended(old, master.proxy), "end of the old master")
-        # Only a master that knows that it is alone can be upgraded.
-        time.sleep(1.2)
+        master.upgrade(workers=2)
     return 0
-
-
-def _has_ended(pid: int, proxy: Proxy) -> bool:
-    proxy.process.poll()
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def change_number(master: Master, times: int) -> int:
@@ -200,7 +155,7 @@ def wrk(proxy: Proxy, connections: int, keep_alive: bool) -> Iterator[Result]:
 
 def run_phase(name: str, arguments: argparse.Namespace, origin: str, load: Any, keep_alive: bool) -> bool:
     act, option = PHASES[name]
-    core: dict[str, Any] = {"graceful_timeout": 10}
+    core: dict[str, Any] = {"graceful_timeout": 10, "pid_file": "pyrox.pid"}
     if name == "max_requests":
         core |= {"max_requests": arguments.max_requests, "max_requests_jitter": arguments.max_requests // 2}
     config = {
@@ -211,14 +166,12 @@ def run_phase(name: str, arguments: argparse.Namespace, origin: str, load: Any, 
     }
     with running_proxy(config, workers=2, python_path=[PLUGINS]) as proxy:
         proxy.worker_pids(2)
-        master = Master(proxy)
+        master = Master(proxy, proxy.folder / "pyrox.pid")
         with load(proxy, arguments.connections, keep_alive) as result:
             allowed = act(master, getattr(arguments, option))
         descriptors = [fd_count(pid) for pid in [master.pid, *master.workers()]]
         memory = [resident_bytes(pid) >> 20 for pid in [master.pid, *master.workers()]]
-        with contextlib.suppress(ProcessLookupError):
-            master.signal(signal.SIGTERM)
-        master.wait_for(lambda: _has_ended(master.pid, proxy), "the end", timeout=20)
+        master.stop()
         ok = result.failed <= allowed
         kind = "keep-alive" if keep_alive else "per request"
         limit = f" (at most {allowed} in flight)" if allowed else ""
