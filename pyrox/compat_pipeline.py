@@ -139,16 +139,19 @@ class HttpFilterPipeline:
         for name, http_filter, handlers in self._members:
             for method, arity in handlers[stage]:
                 results: list[bytes] = []
+                stop = None
                 for piece in (part, b"") if is_end and part else (part,):
                     written = _Written()
                     arguments = (piece, written, request)[:arity]
                     action = _call(name, getattr(http_filter, method), stage, arguments)
                     results += written.pieces or [piece]
                     if action is not None:
-                        return b"".join(results), Stop(action, name)
+                        stop = Stop(action, name)
+                        if action.intercepts_request():
+                            break
                 part = b"".join(results)
-                if not part and not is_end:
-                    return part, None
+                if stop is not None or (not part and not is_end):
+                    return part, stop
         return part, None
 
     def groups(self, stage: str) -> Iterator[tuple[bool, HttpFilterPipeline]]:
