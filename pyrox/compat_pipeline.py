@@ -48,9 +48,9 @@ class _Written:
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
 
-    def write(self, data: bytes | bytearray | memoryview | str) -> int:
+    def write(self, data: bytes | bytearray | memoryview | str) -> None:
+        # None, not a length: what a handler returns is an action, and it may `return output.write(part)`.
         self.pieces.append(as_bytes(data))
-        return len(data)
 
 
 # A filter in a pipeline: the name it goes by in logs, itself, and its handlers by stage.

@@ -351,7 +351,7 @@ def test_body_without_a_part_has_an_end() -> None:
 def test_several_writes_are_one_part() -> None:
     def spell(part: bytes, output: Any) -> None:
         for start in range(len(part)):
-            assert output.write(part[start : start + 1]) == 1
+            output.write(part[start : start + 1])
 
     behind = Holding()
     run_parts(spell, behind, parts=(b"abc",))
@@ -389,6 +389,10 @@ def test_what_is_no_part_of_a_body_is_a_failure(written: Any, caplog: pytest.Log
     pipeline = HttpFilterPipeline([body_filter(lambda part, output: output.write(written))])
     assert pipeline.on_request_body(b"a", Output()).is_rejecting()
     assert "TypeError: a part of a body is bytes or str" in caplog.text
+
+
+def test_result_of_write_may_be_returned() -> None:
+    assert run_parts(lambda part, output: output.write(part.upper()), parts=(b"a", b"b")) == b"AB"
 
 
 def test_buffer_that_is_written_may_be_used_again() -> None:
