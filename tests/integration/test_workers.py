@@ -175,7 +175,7 @@ def test_worker_that_hangs_is_killed_and_replaced_and_the_log_says_where(target:
 
 def test_worker_that_was_killed_costs_only_what_it_had_in_flight() -> None:
     with running_proxy(TELL, workers=2, python_path=[PLUGINS]) as proxy:
-        victim, other = serving(proxy, 2)
+        victim = serving(proxy, 2).pop()
         with Load(proxy.address, 16, keep_alive=True, target="/pid") as load:
             load.wait_for(200)
             os.kill(victim, signal.SIGKILL)

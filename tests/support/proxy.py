@@ -135,6 +135,7 @@ def running_proxy(
     env: Mapping[str, str] | None = None,
     python_path: Sequence[str | Path] = (),
     arguments: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "pyrox"),
     binds: Sequence[str] = (),
     timeout: float = TIMEOUT,
 ) -> Iterator[Proxy]:
@@ -142,17 +143,17 @@ def running_proxy(
 
     A dict of sections gets ``[logging] access_log`` and ``console`` unless it sets them; a str is the whole
     file, and may write its access log to ``${PYROX_TEST_FOLDER}/access.log``. ``env`` is added to the
-    environment, ``python_path`` to PYTHONPATH, ``arguments`` to the command line. With ``binds`` the proxy
-    makes its listeners itself (``{folder}`` in them is the proxy's folder); ask for ``addresses`` then. The
-    proxy is stopped with SIGTERM at the end; one that is still there ``timeout`` seconds later is killed, and
-    that is a failure.
+    environment, ``python_path`` to PYTHONPATH, ``arguments`` to the command line; ``program`` is what Python
+    runs. With ``binds`` the proxy makes its listeners itself (``{folder}`` in them is the proxy's folder);
+    ask for ``addresses`` then. The proxy is stopped with SIGTERM at the end; one that is still there
+    ``timeout`` seconds later is killed, and that is a failure.
     """
     with tempfile.TemporaryDirectory(prefix="pyrox-test-") as name:
         folder = Path(name)
         (folder / "pyrox.ini").write_text(config if isinstance(config, str) else as_ini(config, folder))
         with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
             binds = [bind.format(folder=folder) for bind in binds] or [f"fd://{listener.fileno()}"]
-            command = _command(folder, binds, workers, arguments)
+            command = [sys.executable, *program, *_options(folder, binds, workers), *arguments]
             process = _spawn(command, folder, listener, _environment(folder, env or {}, python_path))
             proxy = Proxy(process, listener.getsockname()[1], folder)
         recent.append(proxy)
@@ -171,11 +172,11 @@ def _address_of(name: str) -> Address:
     return host.strip("[]"), int(port)
 
 
-def _command(folder: Path, binds: Sequence[str], workers: int, arguments: Sequence[str]) -> list[str]:
+def _options(folder: Path, binds: Sequence[str], workers: int) -> list[str]:
     options = ["-c", str(folder / "pyrox.ini"), "-w", str(workers)]
     for bind in binds:
         options += ["--bind", bind]
-    return [sys.executable, "-m", "pyrox", *options, *arguments]
+    return options
 
 
 def _environment(folder: Path, env: Mapping[str, str], python_path: Sequence[str | Path]) -> dict[str, str]:
