@@ -216,4 +216,4 @@ def _read_authorities(path: str | None) -> str | None:
         return None
     with open(path, "rb") as file:
         # Between certificates there may be comments in any encoding.
-        return file.read().decode("ascii", "replace")
+        return file.read().decode("ascii", "ignore")
