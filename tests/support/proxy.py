@@ -131,12 +131,12 @@ class Proxy:
 def running_proxy(
     config: Config | str,
     *,
-    workers: int = 1,
+    workers: int | None = 1,
     env: Mapping[str, str] | None = None,
     python_path: Sequence[str | Path] = (),
     arguments: Sequence[str] = (),
     program: Sequence[str] = ("-m", "pyrox"),
-    binds: Sequence[str] = (),
+    binds: Sequence[str] | None = (),
     timeout: float = TIMEOUT,
 ) -> Iterator[Proxy]:
     """Run ``python -m pyrox`` with ``config`` until the end of the ``with`` block.
@@ -145,15 +145,17 @@ def running_proxy(
     file, and may write its access log to ``${PYROX_TEST_FOLDER}/access.log``. ``env`` is added to the
     environment, ``python_path`` to PYTHONPATH, ``arguments`` to the command line; ``program`` is what Python
     runs. With ``binds`` the proxy makes its listeners itself (``{folder}`` in them is the proxy's folder);
-    ask for ``addresses`` then. The proxy is stopped with SIGTERM at the end; one that is still there
-    ``timeout`` seconds later is killed, and that is a failure.
+    ask for ``addresses`` then. None for ``binds`` or ``workers`` leaves them to the file. The proxy is
+    stopped with SIGTERM at the end; one that is still there ``timeout`` seconds later is killed, and that is
+    a failure.
     """
     with tempfile.TemporaryDirectory(prefix="pyrox-test-") as name:
         folder = Path(name)
         (folder / "pyrox.ini").write_text(config if isinstance(config, str) else as_ini(config, folder))
         with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-            binds = [bind.format(folder=folder) for bind in binds] or [f"fd://{listener.fileno()}"]
-            command = [sys.executable, *program, *_options(folder, binds, workers), *arguments]
+            own = [f"fd://{listener.fileno()}"] if binds == () else binds or ()
+            options = _options(folder, [bind.format(folder=folder) for bind in own], workers)
+            command = [sys.executable, *program, *options, *arguments]
             process = _spawn(command, folder, listener, _environment(folder, env or {}, python_path))
             proxy = Proxy(process, listener.getsockname()[1], folder)
         recent.append(proxy)
@@ -172,8 +174,10 @@ def _address_of(name: str) -> Address:
     return host.strip("[]"), int(port)
 
 
-def _options(folder: Path, binds: Sequence[str], workers: int) -> list[str]:
-    options = ["-c", str(folder / "pyrox.ini"), "-w", str(workers)]
+def _options(folder: Path, binds: Sequence[str], workers: int | None) -> list[str]:
+    options = ["-c", str(folder / "pyrox.ini")]
+    if workers is not None:
+        options += ["-w", str(workers)]
     for bind in binds:
         options += ["--bind", bind]
     return options
