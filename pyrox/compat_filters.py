@@ -288,6 +288,8 @@ class FilterMiddleware(Middleware):
 def _make(name: str, factory: FilterFactory) -> Member:
     try:
         return member_of(factory(), name)
+    except SystemExit as error:
+        raise RuntimeError(f"filter {name!r} called sys.exit({error.code!r}) while it was made") from error
     except Exception as error:
         error.add_note(f"while making filter {name!r}")
         raise

@@ -159,13 +159,14 @@ def _read_handlers(filter_class: type) -> Handlers:
     for name in dir(filter_class):
         method = inspect.getattr_static(filter_class, name)
         marked = getattr(method, _MARK, ()) or getattr(getattr(method, "__func__", None), _MARK, ())
-        for stage in marked:
+        # Some objects have every attribute that they are asked for, such as a client of XML-RPC.
+        for stage in marked if isinstance(marked, tuple) else ():
             found[stage].append((name, _arity(filter_class, name, stage)))
     return {stage: tuple(handlers) for stage, handlers in found.items()}
 
 
 def _arity(filter_class: type, name: str, stage: str) -> int:
-    parameters = list(inspect.signature(getattr(filter_class, name)).parameters.values())
+    parameters = _parameters_of(getattr(filter_class, name))
     is_function = inspect.isfunction(inspect.getattr_static(filter_class, name))
     if is_function and parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
         del parameters[0]  # self
@@ -178,3 +179,18 @@ def _arity(filter_class: type, name: str, stage: str) -> int:
         expected = f"{least} or {most} arguments" if least < most else f"{least} argument{'s' * (least > 1)}"
         raise TypeError(f"{filter_class.__name__}.{name} handles the {stage} and must take {expected}")
     return takes
+
+
+def _parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of ``function``, or of the one method that it calls as a decorator's wrapper.
+
+    A decorator of the time rarely knew ``functools.wraps``: what it wraps is in its closure.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    if inspect.isfunction(function) and any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        inner = [cell.cell_contents for cell in function.__closure__ or ()]
+        wrapped = [_parameters_of(f) for f in inner if inspect.isfunction(f) and f is not function]
+        methods = [found for found in wrapped if found and found[0].name == "self"]
+        if len(methods) == 1:
+            return methods[0]
+    return parameters

@@ -54,7 +54,7 @@ class ConfiguredFilters:
         for alias, factory in self.factories.items():
             try:
                 handlers = handlers_of(type(factory()))
-            except Exception as error:  # a constructor may fail in any way
+            except (Exception, SystemExit) as error:  # a constructor may fail in any way
                 report.add(_SECTION, alias, failure_of(error))
                 continue
             for key, stages in _STAGES.items():

@@ -69,8 +69,8 @@ class HttpFilterPipeline:
 
     __slots__ = ("_members",)
 
-    def __init__(self, chain: Iterable[Any] = ()) -> None:
-        self._members = [member_of(http_filter) for http_filter in chain]
+    def __init__(self, chain: Iterable[Any] | None = None) -> None:
+        self._members = [member_of(http_filter) for http_filter in chain or ()]
 
     @classmethod
     def of(cls, members: list[Member]) -> HttpFilterPipeline:
@@ -185,7 +185,7 @@ def _call(
             return None
     except ProxyError:  # an answer, such as HTTPError(403), or the end of the whole exchange
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a worker ends for nobody's sys.exit()
         method = getattr(handler, "__name__", repr(handler))
         log_failure(f"filter {name!r} failed in {method}, at the {stage}", error)
         return reject()

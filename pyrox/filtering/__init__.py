@@ -2,3 +2,4 @@
 
 from pyrox.compat_filters import *  # noqa: F403
 from pyrox.compat_filters import __all__ as __all__
+from pyrox.filtering import pipeline as pipeline

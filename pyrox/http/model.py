@@ -106,6 +106,15 @@ class HttpMessage:
     def _blank() -> Message:
         return Message(b"", ())
 
+    def _detached(self) -> Message:
+        """Return a message that begins as this one does, and belongs to no exchange."""
+        return self._blank()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: what a filter sees of the message, without the exchange behind it."""
+        state = {"_headers": self.headers, "_has_all": True, "_native": self._detached()}
+        return {key: value for key, value in self.__dict__.items() if key != "_found"} | state
+
     @property
     def headers(self) -> dict[str, HttpHeader]:
         """All headers, by their names in lower case; changes to the dict reach the wire."""
@@ -256,6 +265,9 @@ class HttpRequest(HttpMessage):
         view.version = native.version
         return view
 
+    def _detached(self) -> Request:
+        return Request.from_head(self.method, self.url, self._native.version, [])
+
     @property
     def method(self) -> str:
         """The method; assigning anything but a token raises ``ValueError``."""
@@ -300,6 +312,9 @@ class HttpResponse(HttpMessage):
         view.local_data = request.local_data
         view.version = native.version
         return view
+
+    def _detached(self) -> Response:
+        return Response.from_head(self._native.status, self._native.reason, self._native.version, [])
 
     @property
     def status(self) -> str:

@@ -19,7 +19,7 @@ def import_target(path: object) -> Callable[..., Any]:
         raise ImportError(f"{path!r} is not package.module.Class")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a module may fail in any way; the operator needs to know in which
+    except (Exception, SystemExit) as error:  # a module may fail in any way; operators need to know in which
         raise ImportError(f"cannot import {module_name}: {failure_of(error)}") from error
     target: Any = module
     for part in attribute.split("."):
@@ -31,7 +31,7 @@ def import_target(path: object) -> Callable[..., Any]:
     return cast(Callable[..., Any], target)
 
 
-def failure_of(error: Exception) -> str:
+def failure_of(error: BaseException) -> str:
     """Say what went wrong and in which line, for a report without a traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]

@@ -1,0 +1,56 @@
+"""What filters of the time do that nobody documented, and that once went wrong here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pyrox.filtering import HttpFilterPipeline
+from tests.compat.kit import FILTERS, scene
+from tests.integration.kit import get
+from tests.support.proxy import ROOT
+
+
+def test_copies_of_messages_are_their_own() -> None:
+    aliases = {"review": "review.Copies", "use_singletons": "yes"}
+    with scene("review", "review", aliases) as stage:
+        answer = stage.ask(get("/original", "Accept: text/plain"))
+        assert stage.sent_up.startswith(b"GET /original HTTP/1.1\r\nHost: a.test\r\n")
+        assert (answer.status, answer.get_all("x-copy")) == (200, [b"0", b"1", b"2"])
+        assert answer.get_all("x-copies") == [b"HTTP/1.1 500 Copied", b"DELETE /copied HTTP/1.1"]
+        stage.ask_plain()
+
+
+def test_class_may_hold_what_pretends_to_have_every_attribute_and_decorators_without_wraps() -> None:
+    with scene("", "review", {"review": "review.Remote"}) as stage:
+        answer = stage.ask(get("/decorated"))
+        assert (answer.get("x-calls"), answer.get("x-url")) == (b"1", b"/decorated")
+
+
+def test_exit_of_a_filter_is_its_failure_and_not_the_end_of_the_worker() -> None:
+    with scene("review", "review", {"review": "review.Exits"}, failures=2) as stage:
+        workers = stage.proxy.worker_pids(1)
+        assert stage.ask(get("/exit")).status == 400
+        assert stage.sent_up == b""
+        assert stage.ask(get("/exit-late")).status == 400
+        stage.ask_plain()
+        assert stage.proxy.worker_pids(1) == workers
+        assert "SystemExit: no such tenant" in stage.proxy.error_log()
+
+
+def test_filter_that_exits_when_it_is_made_fails_the_check_under_its_name(tmp_path: Path) -> None:
+    aliases = "early = exits_when_imported.Filter\nlate = review.exits_when_made\nupstream = early, late\n"
+    config = tmp_path / "pyrox.ini"
+    config.write_text(f"[core]\nplugin_paths = {FILTERS}\n[pipeline]\n{aliases}")
+    command = [sys.executable, "-m", "pyrox", "-c", str(config), "--check"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert "[pipeline] early: cannot import exits_when_imported: SystemExit: no licence" in done.stderr
+    assert "[pipeline] late: SystemExit: cannot be made" in done.stderr
+
+
+def test_pipeline_takes_none_for_no_filters() -> None:
+    assert not HttpFilterPipeline(None).intercepts_req_body()
