@@ -193,6 +193,21 @@ def test_restart_makes_a_new_process(started: Machine) -> None:
     assert before not in processes(started)
 
 
+def test_service_follows_an_upgrade_in_place(started: Machine) -> None:
+    before = started.run("cat", "/run/pyrox/pyrox.pid").strip()
+    started.run("sh", "-c", f"kill -USR2 {before}")
+    started.wait_until("test", "-s", "/run/pyrox/pyrox.pid.2")
+    started.run("sh", "-c", f"kill -TERM {before}")
+    started.wait_until("sh", "-c", f"! test -e /proc/{before}")
+    started.wait_until("sh", "-c", "kill -0 $(cat /run/pyrox/pyrox.pid) && ! test -e /run/pyrox/pyrox.pid.2")
+    assert ask(started).startswith("200 pyrox")
+    assert is_running(started)
+    service(started, "reload")
+    assert master(started) == started.run("cat", "/run/pyrox/pyrox.pid").strip()
+    service(started, "stop")
+    assert processes(started) == []
+
+
 def test_rotation_loses_no_line(started: Machine) -> None:
     ask(started, "http://127.0.0.1:8080/headers?before")
     started.wait_until("grep", "before", ACCESS_LOG)
