@@ -12,25 +12,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.compat.proxies import PLUGINS, STAGES, config_of
 from tests.integration.kit import get, post, record_of, response, via
 from tests.support.messages import WireRequest, WireResponse
 from tests.support.origin import Origin, OriginConnection, expect_close, expect_request, serve
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Client
 
-PLUGINS = [Path(__file__).parent / "plugins", Path(__file__).parents[1] / "integration" / "plugins"]
-STAGES = ("request head", "request body", "response head", "response body")
 LIFETIMES = ("request", "connection", "worker")
-
-
-def config_of(pipeline: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "templates": {"rejection_sc": 418, "pyrox_error_sc": 555},
-        "logging": {"access_log_format": "json"},
-        "routing": {"upstream_hosts": "http://127.0.0.1:1"},
-        "middleware": {"stack": ["by_field"], "by_field": {"class": "routing.RouteByField"}},
-        "pipeline": pipeline,
-    }
 
 
 def echo(request: WireRequest) -> bytes:
