@@ -124,7 +124,10 @@ class FilteredBody(BodyFilter):
         return data
 
     def finish(self) -> bytes:
-        return self.feed(b"")
+        data = self.feed(b"")
+        # A filter that keeps its messages would make a cycle of this, and of all that hangs on the exchange.
+        del self._pipeline, self._request
+        return data
 
 
 class FilterMiddleware(Middleware):
@@ -231,6 +234,7 @@ class FilterMiddleware(Middleware):
         else:
             request.body = chain((first,), parts) if first else b""
             return None
+        request.body = b""  # nobody is to read the rest, nor to hold the handlers
         return self._answer(stop, request)
 
     # --- the response ---

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
-from pyrox.filtering import HttpFilterPipeline
+import pytest
+
+import pyrox.filtering as filtering
+from pyrox import Request, Response
+from pyrox.filtering import FilterMiddleware, HttpFilterPipeline
 from tests.compat.kit import FILTERS, scene
 from tests.integration.kit import get
 from tests.support.proxy import ROOT
@@ -54,3 +62,49 @@ def test_filter_that_exits_when_it_is_made_fails_the_check_under_its_name(tmp_pa
 
 def test_pipeline_takes_none_for_no_filters() -> None:
     assert not HttpFilterPipeline(None).intercepts_req_body()
+
+
+# --- memory ---
+
+
+class Keeps(filtering.HttpFilter):
+    """Keeps its messages, as nearly every filter does that has to know in one stage what another saw."""
+
+    made: ClassVar[list[weakref.ref[Keeps]]] = []
+
+    def __init__(self) -> None:
+        self.made.append(weakref.ref(self))
+
+    @filtering.handles_request_head
+    @filtering.handles_response_head
+    def on_head(self, head: Any) -> None:
+        self.heads = [*getattr(self, "heads", ()), head]
+
+    @filtering.handles_request_body
+    @filtering.handles_response_body
+    def on_body(self, part: bytes, output: Any) -> Any:
+        return filtering.reject() if part == b"bad" else None
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_collector")
+@pytest.mark.parametrize("part", [b"good", b"bad"])
+def test_filter_that_keeps_its_messages_goes_with_them(part: bytes) -> None:
+    def echo(request: Request) -> Response:
+        return Response(200, iter([*request.stream()]))
+
+    Keeps.made.clear()
+    both = [("keeps", Keeps)]
+    app = FilterMiddleware(echo, both, both, use_singletons=True)
+    response = app(Request("POST", "/", (), iter([part, b"more"])))
+    assert b"".join(response.stream()) == (b"goodmore" if part == b"good" else b"")
+    response.close()
+    del response
+    assert [filter_of() for filter_of in Keeps.made] == [None]
