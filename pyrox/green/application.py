@@ -24,6 +24,7 @@ from pyrox.green.tls_contexts import Tls
 from pyrox.green.worker import APP_LOAD_ERROR, ProxyWorker
 from pyrox.settings import Settings
 
+EXIT_NOT_NOW = 1
 EXIT_BAD_CONFIGURATION = 2
 
 
@@ -40,14 +41,18 @@ def run(load: Load) -> int:
     """Run the proxy until it is told to stop; returns the process's exit status.
 
     ``load`` reads the settings, now and again at each reload. Raises ``ConfigError`` when the first
-    reading fails, or when an address cannot be listened at.
+    reading fails. That an address is taken is no fault of the configuration and may pass: status 1.
     """
     application = PyroxApplication(load)
     core, is_upgrade = application.settings.core, HANDED_OVER in os.environ
-    if not is_upgrade:
-        _check_alone(application)
-    inherited = inherited_listeners(os.environ, application.cfg)
-    listeners = open_listeners(application.settings, application.cfg, inherited)
+    try:
+        if not is_upgrade:
+            _check_alone(application)
+        inherited = inherited_listeners(os.environ, application.cfg)
+        listeners = open_listeners(application.settings, application.cfg, inherited)
+    except ConfigError as error:
+        print(error, file=sys.stderr, flush=True)
+        return EXIT_NOT_NOW
     background = Background() if core.daemon and not is_upgrade else None
     try:
         PyroxArbiter(application, listeners, background).run()
