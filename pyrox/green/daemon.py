@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -32,7 +33,8 @@ class Background:
     def serving(self) -> None:
         """Tell the starter that the workers serve; a second call does nothing."""
         if self._writer >= 0:
-            os.write(self._writer, b"\0")
+            with contextlib.suppress(BrokenPipeError):  # the starter was interrupted
+                os.write(self._writer, b"\0")
             os.close(self._writer)
             self._writer = -1
 

@@ -128,6 +128,17 @@ def test_worker_at_its_limit_of_connections_leaves_the_others_work_to_do() -> No
             client.close()
 
 
+def test_zero_processes_are_one_for_each_cpu_that_may_be_used() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    script = (
+        f"import os; os.sched_setaffinity(0, [{cpu}]); from pyrox.cli import main; raise SystemExit(main())"
+    )
+    with running_proxy(TELL, workers=0, python_path=[PLUGINS], program=["-c", script]) as proxy:
+        proxy.wait_for_log(", 1 worker, ")
+    with running_proxy(TELL, workers=0, python_path=[PLUGINS]) as proxy:
+        assert len(serving(proxy, len(os.sched_getaffinity(0)))) == len(proxy.worker_pids())
+
+
 # --- an end in time -----------------------------------------------------------------------------------
 
 
