@@ -53,6 +53,7 @@ class LogFileHandler(logging.Handler):
     def __init__(self, file: LogFile) -> None:
         super().__init__()
         self.file = file
+        self.is_open = True
         self.setFormatter(LineFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -68,6 +69,7 @@ class LogFileHandler(logging.Handler):
 
     def close(self) -> None:
         """Close the file."""
+        self.is_open = False
         self.file.close()
         super().close()
 
@@ -89,6 +91,20 @@ def configure(settings: LoggingSettings) -> None:
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(settings.verbosity)
+
+
+def reclaim(settings: LoggingSettings) -> None:
+    """Configure again if imported code has taken the log away, as a filter's ``logging.config`` does.
+
+    That closes every handler, also those it leaves, and by default disables every logger there was. What
+    it has set up itself stays. Raises ``OSError`` as ``configure``.
+    """
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in ("pyrox", "gunicorn"):
+            logger.disabled = False
+    handlers = _handlers()
+    if not handlers or not all(handler.is_open for handler in handlers):
+        configure(settings)
 
 
 def attach(logger: logging.Logger) -> None:

@@ -17,6 +17,7 @@ from gevent import hub, monkey
 from gevent.event import Event
 from gunicorn.workers.base import Worker
 
+from pyrox import error_log
 from pyrox.accounts import become_worker
 from pyrox.errors import ConfigError
 from pyrox.exchange import Exchange
@@ -79,6 +80,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
             self._demo, hosts = _start_demo(settings)
             self._tls = self.app.tls_for(settings)
             self.engine = Engine(settings, self._tls, hosts)
+            error_log.reclaim(settings.logging)
         except ConfigError as error:
             print(error, file=sys.stderr, flush=True)
             if self.reloader is None:

@@ -64,6 +64,18 @@ def test_pipeline_takes_none_for_no_filters() -> None:
     assert not HttpFilterPipeline(None).intercepts_req_body()
 
 
+@pytest.mark.parametrize("also", [{}, {"AND_ROOT": "yes"}])
+def test_filter_that_configures_logging_takes_the_log_from_nobody(
+    tmp_path: Path, also: dict[str, str]
+) -> None:
+    own = tmp_path / "own.log"
+    environment = {"OWN_LOG": str(own), **also}
+    with scene("logs", "", {"logs": "logs_its_own_way.Fails"}, failures=1, env=environment) as stage:
+        assert stage.ask(get("/logged")).status == 400
+        assert "KeyError: 'what failed'" in stage.proxy.error_log()
+    assert own.read_text() == "on its own: /logged\n"
+
+
 # --- memory ---
 
 
