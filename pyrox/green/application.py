@@ -100,7 +100,7 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
         cfg = Config(self.usage, prog=self.prog)
         for name, value in {
             "bind": list(core.bind_host),
-            "workers": 1 if core.enable_profiling else core.processes or os.cpu_count() or 1,
+            "workers": 1 if core.enable_profiling else core.processes or len(os.sched_getaffinity(0)),
             "worker_class": ProxyWorker,
             "worker_connections": core.worker_connections,
             "max_requests": core.max_requests,
