@@ -131,8 +131,10 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
         return self.settings
 
     def tls_for(self, settings: Settings) -> Tls:
-        """Return the TLS for a worker with ``settings``: the master's, unless those are newer."""
-        return self.tls if settings is self.settings else Tls(settings)
+        """Return the TLS for a worker with ``settings``: the master's, unless those say another."""
+        ours = self.settings
+        is_ours = (settings.ssl, settings.upstream) == (ours.ssl, ours.upstream)
+        return self.tls if is_ours else Tls(settings)
 
     def settings_for_worker(self) -> Settings:
         """Return the settings for a new worker; in development mode, as they are on disk now."""
@@ -160,6 +162,6 @@ def _announce(arbiter: Arbiter) -> None:
     settings = arbiter.app.settings
     where = ", ".join(_name_of(arbiter, listener) for listener in arbiter.LISTENERS)
     workers = f"{arbiter.cfg.workers} worker{'s' * (arbiter.cfg.workers > 1)}"
-    upstream = ", ".join(settings.routing.upstream_hosts)
+    upstream = settings.routing.default_cluster or ", ".join(settings.routing.upstream_hosts)
     line = f"pyrox {__version__} listening at {where}, {workers}, upstream {upstream}"
     print(line, file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import ssl
 import subprocess
@@ -245,13 +246,18 @@ NOISE = {
 }
 
 
+def greenlets_of(proxy: Proxy, authority: Authority) -> int:
+    with tls_client(proxy.address, authority.client()) as client:
+        return int(json.loads(client.ask(get("/census")).body)["greenlet"])
+
+
 @pytest.mark.parametrize("noise", NOISE)
 @pytest.mark.parametrize("end", ["close", "reset", "half-close"])
 def test_noise_leaves_a_clean_log_and_nothing_behind(
     listener: Proxy, authority: Authority, noise: str, end: str
 ) -> None:
     before = len(listener.error_log())
-    descriptors = listener.fd_count()
+    descriptors, greenlets = listener.fd_count(), greenlets_of(listener, authority)
     for _ in range(5):
         with Client(listener.address) as stranger:
             stranger.send_pieces([NOISE[noise]])
@@ -264,6 +270,7 @@ def test_noise_leaves_a_clean_log_and_nothing_behind(
     with Origin(serve(OK)) as origin, tls_client(listener.address, authority.client()) as client:
         assert client.ask(get("/", via(origin))).status == 200
     listener.wait_until(lambda: listener.fd_count() <= descriptors, "return of the descriptors")
+    listener.wait_until(lambda: greenlets_of(listener, authority) <= greenlets, "return of the greenlets")
     said = listener.error_log()[before:].splitlines()
     assert len(said) <= 5
     assert all(" INFO " in line for line in said)
