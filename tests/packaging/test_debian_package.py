@@ -193,6 +193,15 @@ def test_restart_makes_a_new_process(started: Machine) -> None:
     assert before not in processes(started)
 
 
+def test_stop_waits_for_the_exchange_in_progress(started: Machine) -> None:
+    in_background = 'python3.11 -c "$1" http://127.0.0.1:8080/delay/2 >/tmp/answer 2>&1 &'
+    started.run("sh", "-c", in_background, "sh", ASK)
+    started.wait_until("grep", "-E", ":1F90 [0-9A-F:]+ 01 ", "/proc/net/tcp")  # ESTABLISHED at port 8080
+    service(started, "stop")
+    started.wait_until("grep", "^200 pyrox", "/tmp/answer")
+    assert processes(started) == []
+
+
 def test_service_follows_an_upgrade_in_place(started: Machine) -> None:
     before = started.run("cat", "/run/pyrox/pyrox.pid").strip()
     started.run("sh", "-c", f"kill -USR2 {before}")
