@@ -15,6 +15,7 @@ from typing import Any
 from configobj import ConfigObj, ConfigObjError, DuplicateError
 from configobj.validate import Validator
 
+from pyrox.config_clusters import CHECKS as CLUSTER_CHECKS
 from pyrox.config_environment import References
 from pyrox.config_report import Report
 from pyrox.config_rules import broken_rules, contradictions
@@ -47,14 +48,15 @@ _SPEC = os.path.join(os.path.dirname(__file__), "configspec.ini")
 class Option:
     """One option of the spec.
 
-    ``check`` is its type, range and default as the spec writes them, ``""`` for the sections of
-    [middleware]; ``meaning`` is its comment.
+    ``check`` is its type, range and default as the spec writes them, ``""`` for sections in a section;
+    ``meaning`` is its comment. ``is_inner``: it stands in these ``[[name]]`` sections.
     """
 
     section: str
     name: str
     check: str
     meaning: str
+    is_inner: bool = False
 
 
 def load_settings(
@@ -129,6 +131,9 @@ def read_spec() -> tuple[dict[str, str], list[Option]]:
             check = spec[section][name]
             meaning = _comment(spec[section].comments[name])
             options.append(Option(section, name, check if isinstance(check, str) else "", meaning))
+            if not isinstance(check, str):
+                inner = [(key, _comment(check.comments[key])) for key in check.scalars]
+                options += [Option(section, key, check[key], text, True) for key, text in inner if text]
     return sections, options
 
 
@@ -234,7 +239,8 @@ def _comment(lines: list[str]) -> str:
 
 def _build(source: str, tree: Tree, report: Report) -> Settings:
     directory = os.path.abspath(os.path.dirname(source))
-    reader = SectionReader(tree, _spec(), Validator(checks(directory)).check, report)
+    validator = Validator({**checks(directory), **CLUSTER_CHECKS})
+    reader = SectionReader(tree, _spec(), validator.check, report)
     return Settings(
         source=source,
         core=CoreSettings(**reader.values("core")),
@@ -242,6 +248,7 @@ def _build(source: str, tree: Tree, report: Report) -> Settings:
         logging=LoggingSettings(**reader.values("logging")),
         pipeline=reader.pipeline(),
         routing=RoutingSettings(**reader.values("routing")),
+        clusters=reader.clusters(),
         templates=TemplatesSettings(**reader.values("templates")),
         middleware=MiddlewareSettings(**reader.values("middleware"), sections=reader.middleware_sections()),
         http=HttpSettings(**reader.values("http")),

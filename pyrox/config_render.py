@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
-from typing import TypeVar
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
 
 from pyrox.config_environment import escape
 from pyrox.config_verbatim import write_verbatim
 from pyrox.errors import ConfigError
-from pyrox.settings import RawOptions, RawValue, Settings, SslSettings
+from pyrox.settings import RawOptions, RawValue, Settings
 
 _Value = TypeVar("_Value")
 
@@ -37,7 +37,9 @@ def render_settings(settings: Settings) -> str:
         elif name == "middleware":
             writer.subsections(("middleware",), settings.middleware.sections)
         elif name == "ssl":
-            writer.subsections(("ssl",), _certificates(settings.ssl))
+            writer.subsections(("ssl",), _subsections(settings.ssl.certificates))
+        elif name == "clusters":
+            writer.subsections(("clusters",), _subsections(settings.clusters.sections))
     if writer.problems:
         raise ConfigError(writer.problems)
     return "\n".join(writer.lines) + "\n"
@@ -84,10 +86,10 @@ class _Writer:
                     self.option((*path, name), key, value)
 
 
-def _certificates(tls: SslSettings) -> dict[str, RawOptions]:
+def _subsections(sections: Mapping[str, Any]) -> dict[str, RawOptions]:
     return {
-        name: {key: _text_of(value) for key, value in asdict(pair).items()}
-        for name, pair in tls.certificates.items()
+        name: {option.name: _text_of(getattr(values, option.name)) for option in fields(values)}
+        for name, values in sections.items()
     }
 
 

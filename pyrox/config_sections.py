@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pyrox.config_report import Report, did_you_mean
-from pyrox.settings import CertificateSettings, PipelineSettings, RawOptions
+from pyrox.settings import (
+    CertificateSettings,
+    ClusterSettings,
+    ClustersSettings,
+    PipelineSettings,
+    RawOptions,
+)
 
 Tree = dict[str, Any]  # key -> str, list[str], or the Tree of a section
 Spec = Mapping[str, Mapping[str, Any]]  # section -> option -> its check; a mapping for subsections
@@ -79,14 +85,29 @@ class SectionReader:
 
     def certificates(self) -> dict[str, CertificateSettings]:
         """Return the [[name]] sections of [ssl]."""
-        given = self._sections.get("ssl", {})
+        return {name: CertificateSettings(**values) for name, values in self._subsections("ssl")}
+
+    def clusters(self) -> ClustersSettings:
+        """Return the [clusters] section, which has nothing but [[name]] sections."""
+        self.values("clusters")
+        clusters = {name: ClusterSettings(**values) for name, values in self._subsections("clusters")}
+        for name in clusters:
+            if not self._sections["clusters"][name].get("servers"):
+                self._report.add(
+                    "clusters", "servers", "names none; write one such as http://localhost:80", name
+                )
+        return ClustersSettings(clusters)
+
+    def _subsections(self, section: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the [[name]] sections of one that describes them, with the value of every option."""
+        given = self._sections.get(section, {})
         sections = {name: options for name, options in given.items() if isinstance(options, dict)}
-        for name in self._spec["ssl"]:
+        for name in self._spec[section]:
             sections.pop(name, None)  # [[cert_file]] is no section, which was said already
-        options: Mapping[str, Any] = self._spec["ssl"][MANY]
+        options: Mapping[str, Any] = self._spec[section][MANY]
         spec = dict.fromkeys(sections, options)
-        inner = SectionReader(sections, spec, self._run_check, self._report, "ssl")
-        return {name: CertificateSettings(**inner.values(name)) for name in sections}
+        inner = SectionReader(sections, spec, self._run_check, self._report, section)
+        yield from ((name, inner.values(name)) for name in sections)
 
     def _add(self, section: str, key: str, reason: str, subsection: str = "") -> None:
         path = [part for part in (self._parent, section, subsection) if part]
@@ -122,6 +143,9 @@ class SectionReader:
                 if hint
                 else f"unknown option; [[{key}]] begins a middleware's section"
             )
+        described = self._spec[section].get(MANY)
+        if isinstance(described, Mapping) and key in described:
+            return "unknown option; it belongs in a [[name]] section"
         return "unknown option" + (did_you_mean(key, known) or self._owner(key))
 
     def _owner(self, key: str) -> str:

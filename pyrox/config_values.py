@@ -45,7 +45,7 @@ def checks(directory: str) -> dict[str, Callable[..., object]]:
         return "-" if check_text(value) == "-" else check_path(value)
 
     def check_directories(value: Raw) -> tuple[str, ...]:
-        return tuple(os.path.normpath(os.path.join(directory, item)) for item in _items(value))
+        return tuple(os.path.normpath(os.path.join(directory, item)) for item in split_items(value))
 
     return {
         "boolean": check_boolean,
@@ -55,7 +55,7 @@ def checks(directory: str) -> dict[str, Callable[..., object]]:
         "text": check_text,
         "octal": check_octal,
         "choice": check_choice,
-        "names": lambda value: tuple(_items(value)),
+        "names": lambda value: tuple(split_items(value)),
         "bind_list": check_binds,
         "url_list": check_urls,
         "cidr_list": check_networks,
@@ -64,7 +64,7 @@ def checks(directory: str) -> dict[str, Callable[..., object]]:
         "output": check_output,
         "directory_list": check_directories,
         "certificate_fields": check_certificate_fields,
-        "server_name_list": lambda value: _each(_server_name, _items(value)),
+        "server_name_list": lambda value: parse_each(_server_name, split_items(value)),
     }
 
 
@@ -153,7 +153,7 @@ def check_size(value: Raw, min: str = "0", max: str = str(_LARGEST)) -> int:
 
 def check_binds(value: Raw, none: str = "no") -> tuple[str, ...]:
     """Read addresses to listen on; at least one unless there may be ``none``, and none of them twice."""
-    binds = _each(parse_bind, _items(value))
+    binds = parse_each(parse_bind, split_items(value))
     if not binds and none != "yes":
         raise ValueError("names no address; write one such as localhost:8080")
     for bind in binds:
@@ -180,7 +180,7 @@ def parse_bind(text: str) -> str:
 
 def check_urls(value: Raw) -> tuple[str, ...]:
     """Read upstream servers; at least one."""
-    urls = _each(parse_url, _items(value))
+    urls = parse_each(parse_url, split_items(value))
     if not urls:
         raise ValueError("names no server; write one such as http://localhost:80")
     return urls
@@ -204,17 +204,17 @@ def parse_url(text: str) -> str:
 
 def check_networks(value: Raw) -> tuple[Network, ...]:
     """Read networks in CIDR notation, or single addresses."""
-    return _each(_network, _items(value))
+    return parse_each(_network, split_items(value))
 
 
 def check_peers(value: Raw) -> tuple[Network | str, ...]:
     """Read networks, and ``unix`` for the peers of a unix socket, which have no address."""
-    return _each(lambda item: item if item == "unix" else _network(item), _items(value))
+    return parse_each(lambda item: item if item == "unix" else _network(item), split_items(value))
 
 
 def check_certificate_fields(value: Raw) -> tuple[str, ...]:
     """Read ``Name: value`` items, each of which tells something of a client's certificate."""
-    fields = _each(_certificate_field, _items(value))
+    fields = parse_each(_certificate_field, split_items(value))
     names = [field.partition(":")[0].lower() for field in fields]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"{', '.join(twice)} stands twice")
@@ -287,7 +287,7 @@ def _network(text: str) -> Network:
     raise ValueError(f"{text!r} has bits set after its prefix; did you mean {meant}?")
 
 
-def _each(parse: Callable[[str], T], items: list[str]) -> tuple[T, ...]:
+def parse_each(parse: Callable[[str], T], items: list[str]) -> tuple[T, ...]:
     """Parse every item; the ``ValueError`` names all that are wrong."""
     parsed: list[T] = []
     problems: list[str] = []
@@ -301,7 +301,7 @@ def _each(parse: Callable[[str], T], items: list[str]) -> tuple[T, ...]:
     return tuple(parsed)
 
 
-def _items(value: Raw) -> list[str]:
+def split_items(value: Raw) -> list[str]:
     """Return the items of a list; one that came whole out of an environment variable is split too."""
     lines = [value] if isinstance(value, str) else value
     return [item.strip() for line in lines for item in line.split(",") if item.strip()]

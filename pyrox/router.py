@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pyrox.errors import NoRoute
 from pyrox.http.message import Request
 from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.member import Member
 from pyrox.upstreams.server import parse_server
 
 # Destinations come from middleware and may be made from client input: remember only so many.
@@ -14,11 +15,11 @@ _MAX_ADHOC = 1024
 
 
 class Router:
-    """Sends a request to the default cluster, or to where its middleware routed it."""
+    """Sends a request to the cluster ``default``, or to where its middleware routed it."""
 
-    def __init__(self, default: Cluster, clusters: Mapping[str, Cluster] | None = None) -> None:
-        self._default = default
-        self._clusters = {default.name: default, **(clusters or {})}
+    def __init__(self, clusters: Mapping[str, Cluster], default: str) -> None:
+        self._clusters = clusters
+        self._default = clusters[default]
         self._adhoc: dict[str, Cluster] = {}
 
     def route(self, request: Request) -> Cluster:
@@ -31,7 +32,7 @@ class Router:
         cluster = self._adhoc.get(destination)
         if cluster is None:
             try:
-                cluster = Cluster(destination, [parse_server(destination)])
+                cluster = Cluster(destination, [Member(parse_server(destination))])
             except ValueError as error:
                 raise NoRoute(f"route_to: no cluster of that name, and {error}") from None
             if len(self._adhoc) >= _MAX_ADHOC:

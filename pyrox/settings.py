@@ -7,7 +7,7 @@ the names here equal to the names there. Times are seconds (0 switches a timeout
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
@@ -86,7 +86,42 @@ class PipelineSettings:
 @dataclass(frozen=True, slots=True)
 class RoutingSettings:
     upstream_hosts: tuple[str, ...]
+    default_cluster: str  # "": the servers of upstream_hosts
     preserve_host: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """One of the ``servers`` of a cluster; its ``str`` is how it is written."""
+
+    url: str
+    weight: int = 1
+    is_backup: bool = False
+
+    def __str__(self) -> str:
+        weight = f" weight={self.weight}" if self.weight != 1 else ""
+        return f"{self.url}{weight}{' backup' if self.is_backup else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """A ``[[name]]`` of [clusters]."""
+
+    servers: tuple[ServerSettings, ...]
+    balance: str  # round_robin | least_conn | random_two | hash | sticky | ewma
+    hash_on: str  # "header:X-User", "client" ...
+    cookie_name: str  # "": pyrox_ and the cluster's name
+    cookie_secret: str = field(repr=False)
+    cookie_max_age: float  # 0: it ends with the browser
+    cookie_path: str
+    cookie_domain: str  # "": the host that was asked
+    cookie_same_site: str  # lax | strict | none
+    slow_start: float  # 0: at once
+
+
+@dataclass(frozen=True, slots=True)
+class ClustersSettings:
+    sections: Mapping[str, ClusterSettings]  # [[name]] -> its options
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +191,7 @@ class Settings:
     logging: LoggingSettings
     pipeline: PipelineSettings
     routing: RoutingSettings
+    clusters: ClustersSettings
     templates: TemplatesSettings
     middleware: MiddlewareSettings
     http: HttpSettings

@@ -84,8 +84,14 @@ KINDS = {
     "server_name_list": "list of host names",
     "certificate_fields": "list of `Name: value`",
     "url_list": "list of servers",
+    "server_list": "list of servers",
+    "hash_key": "key",
+    "cookie_name": "name",
+    "cookie_attribute": "text",
     "cidr_list": "list of networks",
     "peer_list": "list of networks and `unix`",
+    "weighted_clusters": "list of clusters",
+    "percent": "per cent",
     "path": "file",
     "output": "file or `-`",
     "directory_list": "list of directories",
@@ -134,7 +140,8 @@ def _row(option: Option) -> str:
             ("`[[name]]`", "section", "none") if not option.check else ("`alias`", "text", "none")
         )
     else:
-        name, (kind, default) = f"`{option.name}`", describe(option.check)
+        name = f"`{option.name}`{' of a `[[name]]`' if option.is_inner else ''}"
+        kind, default = describe(option.check)
     return f"| {name} | {kind} | {default} | {option.meaning} |\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from random import random
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -26,8 +27,7 @@ from pyrox.middleware.base import App
 from pyrox.middleware.stack import build_stack, load_stack
 from pyrox.router import Router
 from pyrox.settings import Settings
-from pyrox.upstreams.cluster import Cluster
-from pyrox.upstreams.server import parse_server
+from pyrox.upstreams.building import DEFAULT_CLUSTER, make_clusters
 
 log = logging.getLogger("pyrox")
 
@@ -103,9 +103,9 @@ class Engine:
 
     def _make_app(self, upstream_hosts: tuple[str, ...]) -> App:
         settings = self.settings
-        cluster = Cluster("upstream_hosts", [parse_server(url) for url in upstream_hosts])
+        clusters = make_clusters(upstream_hosts, settings.clusters.sections, random)
         forwarder = Forwarder(
-            Router(cluster),
+            Router(clusters, settings.routing.default_cluster or DEFAULT_CLUSTER),
             self.pool,
             self.heads,
             self.chunk_limits,

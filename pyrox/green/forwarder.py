@@ -22,6 +22,7 @@ from pyrox.http.headers import make_field
 from pyrox.http.message import Request, Response
 from pyrox.router import Router
 from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.member import Member
 from pyrox.upstreams.server import Server
 
 if TYPE_CHECKING:
@@ -34,23 +35,30 @@ _EXPECTS_BODY = frozenset(("POST", "PUT", "PATCH"))
 
 
 class UpstreamExchange:
-    """One try at one server: the request on its way, the response, and the connection under both."""
+    """One try at one server: the request on its way, the response, and the connection under both.
+
+    It is in flight, and so counted, from here to ``close``. It has a ``connection`` when it has a ``pool``
+    to give it back to.
+    """
 
     __slots__ = (
-        "_pool",
         "body",
         "connection",
         "has_answered",
         "is_closed",
         "keep_alive",
+        "member",
+        "pool",
         "reader",
         "request",
         "upload",
     )
+    connection: UpstreamConnection
 
-    def __init__(self, connection: UpstreamConnection, pool: UpstreamPool, request: Request) -> None:
-        self._pool = pool
-        self.connection = connection
+    def __init__(self, member: Member, request: Request) -> None:
+        member.in_flight += 1
+        self.member = member
+        self.pool: UpstreamPool | None = None
         self.request = request
         self.body = request._body
         self.upload: Upload | None = None
@@ -81,15 +89,18 @@ class UpstreamExchange:
         if self.is_closed:
             return
         self.is_closed = True
+        self.member.in_flight -= 1
+        if self.pool is None:
+            return
         on_boundary = self.keep_alive and (self.reader is None or self.reader.is_complete)
         if self.is_uploading:
             assert self.upload is not None
             self.upload.stop()
             on_boundary = False
         if on_boundary:
-            self._pool.checkin(self.connection)
+            self.pool.checkin(self.connection)
         else:
-            self._pool.discard(self.connection)
+            self.pool.discard(self.connection)
 
 
 class Forwarder:
@@ -125,38 +136,49 @@ class Forwarder:
             answer.made_by = "pyrox"
             return answer
         exchange: LiveExchange | None = request.exchange  # type: ignore[assignment]
+        started = monotonic()
         if exchange is not None:
-            exchange.connect_started = monotonic()
+            exchange.connect_started = started
         cluster = self._router.route(request)
-        tried: tuple[Server, ...] = ()
-        server = cluster.choose(request)
+        tried: tuple[Member, ...] = ()
+        member = cluster.choose(request, started)
         fresh = False
         while True:
             try:
-                return self._try(server, request, exchange, fresh)
+                response = self._try(member, request, exchange, fresh)
             except UpstreamError as error:
+                now = monotonic()
                 if isinstance(error, _StaleConnection):
                     fresh = True
-                elif error.retryable:
-                    tried = (*tried, server)
-                    server = _next_server(cluster, request, tried, error)
                 else:
-                    raise
+                    if cluster.listens:
+                        cluster.failed(member, now - started, now, refused=error.retryable)
+                    if not error.retryable:
+                        raise
+                    tried = (*tried, member)
+                    member = _next_member(cluster, request, now, tried, error)
                 error.__traceback__ = None  # its frames hold the error
-                log.info("%s: %s; trying again", tried[-1] if tried else server, error)
+                log.info("%s: %s; trying again", (tried[-1] if tried else member).server, error)
                 if exchange is not None:
                     exchange.retries += 1
+                started = now
+            else:
+                if cluster.listens:
+                    now = monotonic()
+                    cluster.answered(member, request, response, now - started, now)
+                return response
 
-    def _try(self, server: Server, request: Request, exchange: LiveExchange | None, fresh: bool) -> Response:
-        method = request._method
-        certain = method not in _IDEMPOTENT
+    def _try(self, member: Member, request: Request, exchange: LiveExchange | None, fresh: bool) -> Response:
+        certain = request._method not in _IDEMPOTENT
         owner = exchange or self._current_exchange()
+        server = member.server
         if exchange is not None:
             exchange.server = server.url  # also when no connection to it can be had
         pool = self._pool if exchange is None or exchange.pool is None else exchange.pool
-        connection = pool.checkout(server, fresh=fresh, certain=certain, exchange=owner)
-        attempt = UpstreamExchange(connection, pool, request)
+        attempt = UpstreamExchange(member, request)
         try:
+            attempt.connection = pool.checkout(server, fresh=fresh, certain=certain, exchange=owner)
+            attempt.pool = pool
             if exchange is not None:
                 exchange.connected_to(attempt)
             elif owner is not None:
@@ -259,11 +281,11 @@ class Forwarder:
         return response
 
 
-def _next_server(
-    cluster: Cluster, request: Request, tried: tuple[Server, ...], failure: UpstreamError
-) -> Server:
+def _next_member(
+    cluster: Cluster, request: Request, now: float, tried: tuple[Member, ...], failure: UpstreamError
+) -> Member:
     with suppress(NoHealthyServer):
-        return cluster.choose(request, tried)
+        return cluster.choose(request, now, tried)
     raise failure  # what the last server did says more than that none is left
 
 
@@ -274,7 +296,8 @@ class _StaleConnection(UpstreamError):
 def _may_repeat(attempt: UpstreamExchange) -> bool:
     """RFC 9110 9.2.2: idempotent, on a reused connection, no response byte, and the body still whole."""
     return (
-        attempt.connection.is_reused
+        attempt.pool is not None
+        and attempt.connection.is_reused
         and attempt.upload is None
         and attempt.request._method in _IDEMPOTENT
         and not attempt.has_answered

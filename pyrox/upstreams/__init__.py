@@ -1,11 +1,20 @@
-"""Upstreams: which server gets a request. Decisions only; nothing here knows a socket.
+"""Upstreams: which server gets a request. Decisions only; nothing here knows a socket or a clock.
 
-A ``Server`` is an address, a ``Cluster`` a named group of servers with a policy that chooses among
-them. The engine asks ``cluster.choose(request, tried)`` and does the rest: connecting, pooling,
-retrying on the next server when this one did not take the connection.
+A ``Server`` is an address. A ``Cluster`` is a named group of servers that do the same work; each stands in
+it as a ``Member``, with its weight and with what this worker knows of it: how many of its exchanges are in
+flight, how long it takes to answer. A ``Policy`` chooses among a ``Lineup``, the members that may be chosen
+now. The engine asks ``cluster.choose(request, now)``, counts the try in ``member.in_flight`` from its first
+step to its last byte, and tells a cluster that ``listens`` what became of it::
+
+    choose ──> connect, send, read the head ──┬──> answered ──> ... the body, the tunnel ... ──> closed
+       ^                                      │
+       └────────── choose(tried=...) <── failed
+
+Times are seconds of any clock that only goes forward, and are passed in.
 """
 
 from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.member import Member
 from pyrox.upstreams.server import Server
 
-__all__ = ["Cluster", "Server"]
+__all__ = ["Cluster", "Member", "Server"]

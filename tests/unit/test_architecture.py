@@ -24,6 +24,7 @@ FLOORS = {
     "pyrox.compat_config": 2,
     "pyrox.compat_settings": 2,
     "pyrox.config": 2,
+    "pyrox.config_clusters": 2,
     "pyrox.config_environment": 2,
     "pyrox.config_render": 2,
     "pyrox.config_report": 2,

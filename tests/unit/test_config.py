@@ -13,7 +13,7 @@ import pytest
 from pyrox.config import Option, load_settings, parse_settings, read_spec
 from pyrox.errors import ConfigError
 from pyrox.preflight import check_middleware
-from pyrox.settings import Settings
+from pyrox.settings import ClusterSettings, ServerSettings, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "conf" / "pyrox.ini"
@@ -46,10 +46,15 @@ def test_an_empty_file_gives_the_documented_defaults() -> None:
 
 def test_settings_and_spec_name_the_same_options() -> None:
     sections, options = read_spec()
-    spec = {section: {o.name for o in options if o.section == section} for section in sections}
+    spec = {
+        section: {o.name for o in options if o.section == section and not o.is_inner} for section in sections
+    }
     spec["pipeline"] = spec["pipeline"] - {"__many__"} | {"aliases", "options"}
     spec["middleware"] = spec["middleware"] - {"__many__"} | {"sections"}
     spec["ssl"] = spec["ssl"] - {"__many__"} | {"certificates"}
+    spec["clusters"] = spec["clusters"] - {"__many__"} | {"sections"}
+    inner = {o.name for o in options if o.section == "clusters" and o.is_inner}
+    assert inner == {field.name for field in dataclasses.fields(ClusterSettings)}
     settings = parse_settings("")
     fields = {field.name for field in dataclasses.fields(Settings)} - {"source"}
     assert spec == {
@@ -77,12 +82,19 @@ def test_the_shipped_file_mentions_every_option_under_its_section() -> None:
 
 def test_the_shipped_file_shows_the_defaults_and_starts_before_the_demo() -> None:
     uncommented = [
-        re.sub(r"^#(?=\w+ =)", "", line) for line in SHIPPED.read_text().splitlines() if "my_" not in line
+        re.sub(r"^#(?=\w+ =|\[\[)", "", line)
+        for line in SHIPPED.read_text().splitlines()
+        if "my_" not in line
     ]
     shown = parse_settings([line for line in uncommented if "${" not in line])
     default = parse_settings("")
     assert shown.routing.upstream_hosts == ("demo",)
     assert len(shown.middleware.stack) == 3
+    [(name, cluster)] = shown.clusters.sections.items()
+    assert (name, len(cluster.servers)) == ("users", 3)
+    plain = parse_settings("[clusters]\n[[users]]\nservers = http://a").clusters.sections["users"]
+    assert dataclasses.replace(cluster, servers=plain.servers) == plain
+    shown = dataclasses.replace(shown, clusters=default.clusters)
     assert dataclasses.replace(shown, routing=default.routing, middleware=default.middleware) == default
     assert load_settings(str(SHIPPED)) == dataclasses.replace(shown, source=str(SHIPPED))
 
@@ -188,6 +200,39 @@ def test_middleware_sections_are_kept_as_written() -> None:
         "a": {"class": "my.A", "one": "1", "many": ["x", "y, z"], "limits": {"gold": "9"}},
         "unused": {"class": "my.B"},
     }
+
+
+def test_clusters_have_servers_with_weights_and_defaults_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYROX_TEST_SECRET", "s" * 32)
+    monkeypatch.setenv("PYROX_TEST_SERVERS", "http://c:1 weight=2, http://d:1")
+    settings = parse_settings(
+        """
+        [routing]
+        default_cluster = users
+        [clusters]
+        [[users]]
+        servers = http://A.test:8000 weight=3, http://b backup, unix:/run/users.sock
+        [[carts]]
+        servers = ${PYROX_TEST_SERVERS}
+        balance = sticky
+        cookie_secret = ${PYROX_TEST_SECRET}
+        cookie_max_age = 1h
+        slow_start = 500ms
+        """
+    )
+    users, carts = settings.clusters.sections.values()
+    assert settings.routing.default_cluster == "users"
+    assert users.servers == (
+        ServerSettings("http://a.test:8000", 3),
+        ServerSettings("http://b", is_backup=True),
+        ServerSettings("unix:/run/users.sock"),
+    )
+    assert (users.balance, users.slow_start) == ("round_robin", 0.0)
+    assert carts.servers == (ServerSettings("http://c:1", 2), ServerSettings("http://d:1"))
+    assert (carts.cookie_secret, carts.cookie_max_age, carts.slow_start) == ("s" * 32, 3600.0, 0.5)
+    assert "ssss" not in repr(settings)
 
 
 # --- the file -----------------------------------------------------------------------------------------

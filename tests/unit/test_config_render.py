@@ -95,3 +95,21 @@ def test_any_option_is_read_back_or_refused(options: dict[str, str | list[str]])
     except ConfigError:
         return
     assert parse_settings(text).middleware == middleware
+
+
+def test_clusters_survive() -> None:
+    settings = parse_settings(
+        """
+        [clusters]
+        [[users]]
+        servers = http://a weight=3, unix:/run/a.sock backup, http://b weight=2 backup
+        balance = hash
+        hash_on = header:X-User
+        [[carts]]
+        servers = http://a
+        balance = sticky
+        cookie_secret = "0123456789abcdef0123456789abcdef # no comment"
+        slow_start = 0.25
+        """
+    )
+    assert as_read(settings) == settings

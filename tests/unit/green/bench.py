@@ -19,6 +19,7 @@ from pyrox.http.head_cache import HeadCache
 from pyrox.http.message import Request
 from pyrox.router import Router
 from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.member import Member
 from pyrox.upstreams.server import Server, parse_server
 from tests.unit.green.rig import PATIENCE, Rig
 
@@ -56,8 +57,9 @@ class Bench:
         self.connector = FakeConnector(rig, list(scripts))
         self.pool = UpstreamPool(self.connector, rig.clock, 60.0, 8)  # type: ignore[arg-type]
         self.owner: LiveExchange | None = None
+        self.cluster = Cluster("all", [Member(server) for server in SERVERS])
         self.forward = Forwarder(
-            Router(Cluster("all", SERVERS)),
+            Router({"all": self.cluster}, "all"),
             self.pool,
             HeadCache(HeadLimits()),
             ChunkLimits(),

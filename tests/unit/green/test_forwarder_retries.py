@@ -17,8 +17,8 @@ def stale(rig: Rig, *later: Serve | None) -> Bench:
     bench = Bench(rig, reset_after(OK), *later)
     bench.forward(request_of())
     assert bench.states() == [State.IDLE]
-    # Round robin: bring the server of that connection up again.
-    bench.forward._router.route(request_of())._next = 0  # type: ignore[attr-defined]
+    # In turn: the next is the server of that connection again.
+    bench.cluster.choose(request_of(), 0.0)
     return bench
 
 
@@ -57,7 +57,7 @@ def test_request_whose_response_had_begun_is_not_sent_again(rig: Rig, some: byte
 
     bench = Bench(rig, begin_and_end, serve(OK))
     bench.forward(request_of())
-    bench.forward._router.route(request_of())._next = 0  # type: ignore[attr-defined]
+    bench.cluster.choose(request_of(), 0.0)
     with pytest.raises(UpstreamClosed):
         bench.forward(request_of())
     assert len(bench.connector.connections) == 1

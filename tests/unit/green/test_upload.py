@@ -12,6 +12,7 @@ from pyrox.green.forwarder import UpstreamExchange
 from pyrox.green.upload import Upload
 from pyrox.green.upstream import UpstreamConnection
 from pyrox.http.message import Request
+from pyrox.upstreams.member import Member
 from pyrox.upstreams.server import parse_server
 from tests.unit.green.rig import PATIENCE, Rig, drain
 
@@ -20,7 +21,9 @@ def attempt_of(rig: Rig, body: Iterator[bytes]) -> UpstreamExchange:
     """An exchange whose upload is about to start."""
     stream, _ = rig.upstream()
     request = Request("POST", "/", {"Host": "a.test"}, body)
-    attempt = UpstreamExchange(UpstreamConnection(parse_server("http://a.test"), stream), None, request)  # type: ignore[arg-type]
+    server = parse_server("http://a.test")
+    attempt = UpstreamExchange(Member(server), request)
+    attempt.connection = UpstreamConnection(server, stream)
     attempt.upload = Upload(request, None, stream, chunked=True)
     return attempt
 

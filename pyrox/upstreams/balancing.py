@@ -1,0 +1,94 @@
+"""Policies that look at what the members have to do: ``LeastConn``, ``RandomTwo`` and ``Ewma``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, inf
+
+from pyrox.http.message import Request, Response
+from pyrox.upstreams.lineup import Lineup
+from pyrox.upstreams.member import Member
+from pyrox.upstreams.policy import Policy
+
+Random = Callable[[], float]  # from 0 to less than 1
+
+# Seconds in which a measured latency loses two thirds of its weight: the choice of Finagle and of nginx's
+# ingress.
+_MEMORY = 10.0
+# How much quicker the second of two must be to be taken in place of the first: less is noise, and noise
+# would even out what the weights say.
+_CLEARLY = 0.8
+# What a try that failed counts at least, in seconds: a server that fails at once must not look quick.
+_FAILURE = 5.0
+
+
+class LeastConn(Policy):
+    """The member with the fewest exchanges in flight for its weight; by weight among equals."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def choose(self, lineup: Lineup, request: Request, now: float) -> Member:
+        member = lineup.pick(self._random())
+        if not member.in_flight:  # there is nothing less
+            return member
+        loads = [member.in_flight / member.weight for member in lineup.members]
+        least = min(loads)
+        if loads.count(least) == 1:
+            return lineup.members[loads.index(least)]
+        equals = [member for member, load in zip(lineup.members, loads, strict=True) if load == least]
+        return Lineup(equals).pick(self._random())
+
+
+class RandomTwo(Policy):
+    """Of two random members, the one with fewer exchanges in flight for its weight.
+
+    Nearly as even as ``LeastConn`` and as quick with thousands of members as with two (Mitzenmacher, "The
+    power of two choices in randomized load balancing").
+    """
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def choose(self, lineup: Lineup, request: Request, now: float) -> Member:
+        one, two = lineup.pick_two(self._random(), self._random())
+        return two if two.in_flight / two.weight < one.in_flight / one.weight else one
+
+
+class Ewma(Policy):
+    """Of two random members, the one that is clearly expected to answer sooner, else the first.
+
+    What is expected is the latency, times what is in flight. The latency is a moving average that follows
+    a slow answer at once and quick ones little by little, and is forgotten with time, so that a member
+    that was slow is tried again.
+    """
+
+    listens = True
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def choose(self, lineup: Lineup, request: Request, now: float) -> Member:
+        one, two = lineup.pick_two(self._random(), self._random())
+        return two if _cost(two, now) < _cost(one, now) * _CLEARLY else one
+
+    def answered(
+        self, member: Member, request: Request, response: Response, seconds: float, now: float
+    ) -> None:
+        if seconds < member.latency:
+            old = exp((member.measured - now) / _MEMORY)
+            seconds = member.latency * old + seconds * (1.0 - old)
+        member.latency = seconds
+        member.measured = now
+
+    def failed(self, member: Member, seconds: float, now: float) -> None:
+        member.latency = max(seconds, member.latency, _FAILURE)
+        member.measured = now
+
+
+def _cost(member: Member, now: float) -> float:
+    if not member.latency:
+        # One try will tell; until it has, a second would be a guess.
+        return inf if member.in_flight else 0.0
+    latency = member.latency * exp((member.measured - now) / _MEMORY)
+    return latency * (1.0 + member.in_flight / member.weight)
