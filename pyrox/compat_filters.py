@@ -29,6 +29,7 @@ from pyrox.compat_handlers import (
     FilterAction,
     HttpFilter,
     consume,
+    handlers_of,
     handles_request_body,
     handles_request_head,
     handles_response_body,
@@ -39,7 +40,7 @@ from pyrox.compat_handlers import (
     reply,
     route,
 )
-from pyrox.compat_pipeline import HttpFilterPipeline, Member, Stop, as_bytes, member_of
+from pyrox.compat_pipeline import HttpFilterPipeline, Member, Stop, as_bytes
 from pyrox.error_log import log_failure
 from pyrox.errors import ClientError, ProxyError, UpstreamError
 from pyrox.http.body import Body, BodyFilterLike, Message
@@ -291,7 +292,8 @@ class FilterMiddleware(Middleware):
 
 def _make(name: str, factory: FilterFactory) -> Member:
     try:
-        return member_of(factory(), name)
+        http_filter = factory()
+        return name, http_filter, handlers_of(type(http_filter))
     except SystemExit as error:
         raise RuntimeError(f"filter {name!r} called sys.exit({error.code!r}) while it was made") from error
     except Exception as error:

@@ -24,6 +24,8 @@ from pyrox.http.model import HttpRequest, HttpResponse
 
 log = logging.getLogger("pyrox")
 
+_new = object.__new__  # a pipeline is made for each request, and a constructor costs more than that
+
 
 class Output(Protocol):
     """Where a body handler writes to."""
@@ -70,18 +72,18 @@ class HttpFilterPipeline:
     __slots__ = ("_members",)
 
     def __init__(self, chain: Iterable[Any] | None = None) -> None:
-        self._members = [member_of(http_filter) for http_filter in chain or ()]
+        self._members = [_member_of(http_filter) for http_filter in chain or ()]
 
     @classmethod
     def of(cls, members: list[Member]) -> HttpFilterPipeline:
         """Return a pipeline of ``members``, without copying them."""
-        pipeline = cls.__new__(cls)
+        pipeline = _new(cls)
         pipeline._members = members
         return pipeline
 
     def add_filter(self, http_filter: Any) -> None:
         """Add a filter behind the others; raises ``TypeError`` for a handler with the wrong arguments."""
-        self._members.append(member_of(http_filter))
+        self._members.append(_member_of(http_filter))
 
     def handles(self, stage: str) -> bool:
         """Whether any filter has a handler for ``stage``."""
@@ -165,10 +167,9 @@ def _action_of(stop: Stop | None) -> FilterAction:
     return FilterAction() if stop is None else stop.action
 
 
-def member_of(http_filter: Any, name: str = "") -> Member:
-    """Return what a pipeline keeps of a filter; raises as ``handlers_of``."""
+def _member_of(http_filter: Any) -> Member:
     filter_class = type(http_filter)
-    return name or filter_class.__name__, http_filter, handlers_of(filter_class)
+    return filter_class.__name__, http_filter, handlers_of(filter_class)
 
 
 def _decodes(member: Member) -> bool:

@@ -72,8 +72,10 @@ class HttpHeader:
 
     def lines(self) -> list[Field]:
         """Return the field lines; raises ``ValueError`` for a name or a value that cannot be sent."""
-        name = as_text(self.name)
-        return [make_field(name, as_text(value)) for value in self.values]
+        try:  # mostly all are str
+            return [make_field(self.name, value) for value in self.values]  # type: ignore[arg-type]
+        except TypeError:
+            return [make_field(as_text(self.name), as_text(value)) for value in self.values]
 
     def __repr__(self) -> str:
         return f"HttpHeader({self.name!r}, {self.values!r})"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pyrox import filtering
 from pyrox.compat_handlers import REQUEST_BODY, RESPONSE_BODY, STAGES
-from pyrox.compat_pipeline import as_bytes, member_of
+from pyrox.compat_pipeline import as_bytes
 from pyrox.errors import HTTPError
 from pyrox.filtering import FilterAction, HttpFilterPipeline
 from pyrox.http import HttpRequest, HttpResponse
@@ -157,12 +157,6 @@ def test_filter_with_a_wrong_handler_is_refused_when_it_is_added() -> None:
 
     with pytest.raises(TypeError, match=r"Wrong\.on_head handles the request head"):
         HttpFilterPipeline().add_filter(Wrong())
-
-
-def test_member_goes_by_its_alias_or_by_its_class() -> None:
-    empty = filtering.HttpFilter()
-    assert member_of(empty)[:2] == ("HttpFilter", empty)
-    assert member_of(empty, "alias")[0] == "alias"
 
 
 # --- actions ----------------------------------------------------------------------------------------
