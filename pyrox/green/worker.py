@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import traceback
-from io import TextIOWrapper
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,6 +26,7 @@ from pyrox.green.drain import Drain
 from pyrox.green.engine import Engine
 from pyrox.green.server import ProxyServer
 from pyrox.green.tls_contexts import ignore_undecodable_names
+from pyrox.prints import print_at_once
 from pyrox.profiler import profiling
 from pyrox.redirect import RedirectToHttps
 from pyrox.settings import Settings
@@ -64,7 +64,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         become_worker(self.app.settings.core)
         # A module edited twice within a second would leave bytecode that looks fresh and is not.
         sys.dont_write_bytecode = True
-        _print_at_once()
+        print_at_once()
         monkey.patch_all()
         hub.reinit()
         ignore_undecodable_names()
@@ -225,15 +225,6 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         super().init_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)  # blocked around the fork
-
-
-def _print_at_once() -> None:
-    """Let what a filter prints be seen while it runs: Python holds up to 8 KiB back from a file or a pipe.
-
-    A character that the terminal's encoding lacks must not become an exception in the filter.
-    """
-    if isinstance(sys.stdout, TextIOWrapper):  # it may be None, or somebody's own
-        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
 
 
 def _gevent_socket(listener: Any) -> Any:

@@ -19,6 +19,7 @@ from pyrox.filtering import FilterMiddleware, HttpFilterPipeline
 from tests.compat.kit import FILTERS, scene
 from tests.integration.kit import get
 from tests.support.proxy import ROOT
+from tests.support.wire import Client
 
 
 def test_copies_of_messages_are_their_own() -> None:
@@ -74,6 +75,30 @@ def test_filter_that_configures_logging_takes_the_log_from_nobody(
         assert stage.ask(get("/logged")).status == 400
         assert "KeyError: 'what failed'" in stage.proxy.error_log()
     assert own.read_text() == "on its own: /logged\n"
+
+
+@pytest.mark.parametrize("has_gone", [False, True])
+def test_prints_that_nobody_reads_hold_up_and_fail_nothing(tmp_path: Path, has_gone: bool) -> None:
+    config = tmp_path / "pyrox.ini"
+    config.write_text(
+        f"[core]\nplugin_paths = {FILTERS}\n[pipeline]\nchat = chatters.Chatters\nupstream = chat\n"
+    )
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", "pyrox", "-c", str(config), "--bind", "127.0.0.1:0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        assert process.stderr is not None
+        port = process.stderr.readline().partition(b"http://127.0.0.1:")[2].partition(b",")[0]
+        if has_gone:
+            os.close(reader)
+        with Client(("127.0.0.1", int(port))) as client:
+            for _ in range(2):  # of which each fills the pipe
+                assert client.ask(get("/")).body == b"heard"
+        process.terminate()
+        assert b"BrokenPipeError" not in process.stderr.read()
+    if not has_gone:
+        os.close(reader)
 
 
 # --- memory ---
