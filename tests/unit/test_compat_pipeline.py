@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrox import filtering
-from pyrox.compat_handlers import REQUEST_BODY, RESPONSE_BODY, STAGES
+from pyrox.compat_handlers import REQUEST_BODY, RESPONSE_BODY, STAGES, handlers_of
 from pyrox.compat_pipeline import as_bytes
 from pyrox.errors import HTTPError
 from pyrox.filtering import FilterAction, HttpFilterPipeline
@@ -236,7 +236,8 @@ def fail(*arguments: Any) -> None:
 
 def test_failure_is_logged_once_and_rejects(caplog: pytest.LogCaptureFixture) -> None:
     log: list[tuple[Any, ...]] = []
-    pipeline = HttpFilterPipeline.of([member_of(Everything("a", log, fail), "alias")])
+    failing = Everything("a", log, fail)
+    pipeline = HttpFilterPipeline.of([("alias", failing, handlers_of(Everything))])
     pipeline.add_filter(Everything("b", log))
     for action in run_all(pipeline).values():
         assert action.is_rejecting() and action.payload is None
