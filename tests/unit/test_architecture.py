@@ -36,6 +36,7 @@ FLOORS = {
     "pyrox.config_values": 2,
     "pyrox.config_verbatim": 2,
     "pyrox.log_file": 2,
+    "pyrox.prints": 2,
     "pyrox.profiler": 2,
     "pyrox.log_format": 2,
     "pyrox.log_values": 2,
