@@ -18,6 +18,7 @@ from configobj.validate import Validator
 from pyrox.config_clusters import CHECKS as CLUSTER_CHECKS
 from pyrox.config_environment import References
 from pyrox.config_report import Report
+from pyrox.config_routes import CHECKS as ROUTE_CHECKS
 from pyrox.config_rules import broken_rules, contradictions
 from pyrox.config_sections import SectionReader, Tree
 from pyrox.config_values import checks
@@ -30,7 +31,6 @@ from pyrox.settings import (
     LoggingSettings,
     MiddlewareSettings,
     RawValue,
-    RoutingSettings,
     Settings,
     SslSettings,
     TemplatesSettings,
@@ -239,7 +239,7 @@ def _comment(lines: list[str]) -> str:
 
 def _build(source: str, tree: Tree, report: Report) -> Settings:
     directory = os.path.abspath(os.path.dirname(source))
-    validator = Validator({**checks(directory), **CLUSTER_CHECKS})
+    validator = Validator({**checks(directory), **CLUSTER_CHECKS, **ROUTE_CHECKS})
     reader = SectionReader(tree, _spec(), validator.check, report)
     return Settings(
         source=source,
@@ -247,8 +247,9 @@ def _build(source: str, tree: Tree, report: Report) -> Settings:
         ssl=SslSettings(**reader.values("ssl"), certificates=reader.certificates()),
         logging=LoggingSettings(**reader.values("logging")),
         pipeline=reader.pipeline(),
-        routing=RoutingSettings(**reader.values("routing")),
+        routing=reader.routing(),
         clusters=reader.clusters(),
+        routes=reader.routes(),
         templates=TemplatesSettings(**reader.values("templates")),
         middleware=MiddlewareSettings(**reader.values("middleware"), sections=reader.middleware_sections()),
         http=HttpSettings(**reader.values("http")),

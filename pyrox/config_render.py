@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from pyrox.config_environment import escape
-from pyrox.config_verbatim import write_verbatim
+from pyrox.config_verbatim import VERBATIM_ROUTE_OPTIONS, write_verbatim
 from pyrox.errors import ConfigError
 from pyrox.settings import RawOptions, RawValue, Settings
 
@@ -30,7 +30,7 @@ def render_settings(settings: Settings) -> str:
     for name, values in sections.items():
         writer.section(name)
         for key, value in values.items():
-            if not isinstance(value, Mapping):
+            if not isinstance(value, Mapping) and (key != "upstream_hosts" or value):
                 writer.option((name,), key, _text_of(value))
         if name == "pipeline":
             writer.aliases(settings.pipeline.aliases, settings.pipeline.options)
@@ -38,6 +38,8 @@ def render_settings(settings: Settings) -> str:
             writer.subsections(("middleware",), settings.middleware.sections)
         elif name == "ssl":
             writer.subsections(("ssl",), _subsections(settings.ssl.certificates))
+        elif name == "routes":
+            writer.routes(_subsections(settings.routes.sections))
         elif name == "clusters":
             writer.subsections(("clusters",), _subsections(settings.clusters.sections))
     if writer.problems:
@@ -73,6 +75,17 @@ class _Writer:
         for alias, values in options.items():
             for option, value in values.items():
                 self._write(("pipeline",), f"{alias}.{option}", value, _quote_verbatim)
+
+    def routes(self, sections: Mapping[str, RawOptions]) -> None:
+        for name, options in sections.items():
+            self.section(name, 2)
+            for key, value in options.items():
+                if not value:
+                    continue
+                if isinstance(value, str) and key in VERBATIM_ROUTE_OPTIONS:
+                    self._write(("routes", name), key, value, _quote_verbatim)
+                elif not isinstance(value, Mapping):
+                    self.option(("routes", name), key, value)
 
     def subsections(self, path: tuple[str, ...], sections: Mapping[str, RawOptions]) -> None:
         for name, options in sections.items():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pyrox.config_clusters import cluster_problems
 from pyrox.config_report import did_you_mean
+from pyrox.config_routes import route_problems
 from pyrox.config_rules_process import process_problems
 from pyrox.config_tls import tls_problems
 from pyrox.log_format import validate_format
@@ -31,6 +32,7 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _pipeline_problems(settings.pipeline)
     yield from _limit_problems(settings)
     yield from cluster_problems(settings)
+    yield from route_problems(settings)
     if reason := _format_problem(settings.logging.access_log_format):
         yield "logging", "access_log_format", reason
     if settings.upstream.proxy_protocol != "off" and "demo" in settings.routing.upstream_hosts:

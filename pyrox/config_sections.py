@@ -12,6 +12,9 @@ from pyrox.settings import (
     ClustersSettings,
     PipelineSettings,
     RawOptions,
+    RouteSettings,
+    RoutesSettings,
+    RoutingSettings,
 )
 
 Tree = dict[str, Any]  # key -> str, list[str], or the Tree of a section
@@ -97,6 +100,18 @@ class SectionReader:
                     "clusters", "servers", "names none; write one such as http://localhost:80", name
                 )
         return ClustersSettings(clusters)
+
+    def routes(self) -> RoutesSettings:
+        """Return the [routes] section, which has nothing but [[name]] sections."""
+        self.values("routes")
+        return RoutesSettings({name: RouteSettings(**values) for name, values in self._subsections("routes")})
+
+    def routing(self) -> RoutingSettings:
+        """Return the [routing] section; where there are routes, only servers that it names are servers."""
+        values = self.values("routing")
+        if self._sections.get("routes") and "upstream_hosts" not in self._sections.get("routing", {}):
+            values["upstream_hosts"] = ()
+        return RoutingSettings(**values)
 
     def _subsections(self, section: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the [[name]] sections of one that describes them, with the value of every option."""

@@ -1,8 +1,9 @@
-"""Values that are taken as they stand: those of ``alias.option`` in [pipeline].
+"""Values that are taken as they stand: those of ``alias.option`` in [pipeline], and the texts of routes.
 
-They are arguments of filters, and of any form: JSON, regular expressions, SQL. The ``ConfigParser`` of
-Pyrox 0.4 passed them on untouched, where configobj sees lists, quotes and comments. So these values are
-taken out of the lines before configobj parses them, and put in afterwards as references are.
+The former are arguments of filters, and of any form: JSON, regular expressions, SQL. The ``ConfigParser`` of
+Pyrox 0.4 passed them on untouched, where configobj sees lists, quotes and comments. Rules, patterns and
+fixed bodies of routes have commas and quotes of their own. So these values are taken out of the lines
+before configobj parses them, and put in afterwards as references are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ _TRIPLE_QUOTES = ("'''", '"""')
 # What configobj takes for a section marker, and for ``key = value``.
 _MARKER = re.compile(r"\s*\[.*\]\s*(?:#.*)?$")
 _OPTION = re.compile(r"""\s*(".*?"|'.*?'|[^'"=].*?)\s*=(.*)""")
-_PIPELINE = re.compile(r"""\s*\[\s*("|'|)pipeline\1\s*\]\s*(?:#.*)?$""")
+_SECTION = re.compile(r"""\s*\[\s*("|'|)(pipeline|routes)\1\s*\]\s*(?:#.*)?$""")
+
+# Of the [[name]] sections of [routes].
+VERBATIM_ROUTE_OPTIONS = frozenset(("match", "redirect", "replace_path", "replace_with", "respond_body"))
 
 _QUOTED = re.compile(r"""\s*(["'])((?:(?!\1).)*)\1\s*(?:\s#.*)?$""")
 _COMMENT = re.compile(r"\s#.*")
@@ -29,20 +33,29 @@ def hide_verbatim(lines: Iterable[str], references: References) -> Iterator[str]
     The references in ``lines`` are hidden already. A value that begins with three quotes stays: it is read
     as in all other options, and may go over several lines.
     """
-    in_pipeline = False
+    section = ""  # the one of the two that the line is in
+    is_inner = False  # ... and in a [[section]] of it
     quotes = ""  # those that end the value that goes over these lines
     for line in lines:
         if quotes:
             quotes = "" if quotes in line else quotes
         elif _MARKER.match(line):
-            in_pipeline = bool(_PIPELINE.match(line))
+            is_inner = line.lstrip().startswith("[[")
+            if not is_inner:
+                section = found[2] if (found := _SECTION.match(line)) else ""
         elif not line.lstrip().startswith("#") and (option := _OPTION.match(line)):
             key, value = option.groups()
             if value.lstrip().startswith(_TRIPLE_QUOTES):
                 quotes = _left_open(value.lstrip())
-            elif in_pipeline and "." in references.show(key):
+            elif _is_verbatim(section, is_inner, references.show(key)):
                 line = line[: option.start(2)] + references.hide_text(read_verbatim(value))
         yield line
+
+
+def _is_verbatim(section: str, is_inner: bool, key: str) -> bool:
+    if section == "pipeline":
+        return not is_inner and "." in key
+    return section == "routes" and is_inner and key.strip("'\"") in VERBATIM_ROUTE_OPTIONS
 
 
 def read_verbatim(written: str) -> str:

@@ -53,7 +53,7 @@ def check_middleware_in_child(settings: Settings) -> None:
     could never hand them a newer one. A mistake found in a worker, on the other hand, is found too late:
     after a reload there would be none left that serves.
     """
-    if not settings.middleware.stack and not settings.pipeline.upstream and not settings.pipeline.downstream:
+    if not _has_middleware(settings):
         return
     reader, writer = os.pipe()
     child = os.fork()
@@ -68,6 +68,12 @@ def check_middleware_in_child(settings: Settings) -> None:
         problems.append(f"{settings.source}: [middleware]: making the middleware ended the process")
     if problems:
         raise ConfigError(problems)
+
+
+def _has_middleware(settings: Settings) -> bool:
+    pipeline = settings.pipeline
+    of_routes = any(route.stack for route in settings.routes.sections.values())
+    return bool(settings.middleware.stack or pipeline.upstream or pipeline.downstream or of_routes)
 
 
 def _run_child(settings: Settings, writer: int) -> NoReturn:

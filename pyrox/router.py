@@ -15,16 +15,18 @@ _MAX_ADHOC = 1024
 
 
 class Router:
-    """Sends a request to the cluster ``default``, or to where its middleware routed it."""
+    """Sends a request to the cluster ``default``, or to where its middleware or its route sent it."""
 
     def __init__(self, clusters: Mapping[str, Cluster], default: str) -> None:
         self._clusters = clusters
-        self._default = clusters[default]
+        self._default = clusters.get(default)  # None: what no route takes goes nowhere
         self._adhoc: dict[str, Cluster] = {}
 
     def route(self, request: Request) -> Cluster:
         """Return the cluster for ``request``; raises ``NoRoute`` (404) for an unknown name."""
         if request.route is None:
+            if self._default is None:
+                raise NoRoute("no route takes it")
             return self._default
         return self._clusters.get(request.route) or self._adhoc_cluster(request.route)
 

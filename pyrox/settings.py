@@ -125,6 +125,51 @@ class ClustersSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightedCluster:
+    """One of the ``clusters`` of a route; its ``str`` is how it is written."""
+
+    name: str
+    weight: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.name} weight={self.weight}"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSettings:
+    """A ``[[name]]`` of [routes]."""
+
+    match: str
+    priority: int  # 0: the length of match
+    cluster: str
+    clusters: tuple[WeightedCluster, ...]
+    stack: tuple[str, ...]
+    redirect: str  # a template; "": none
+    redirect_status: int
+    respond: int  # a status; 0: no fixed answer
+    respond_body: str
+    respond_headers: tuple[str, ...]  # "Name: value"
+    strip_prefix: str
+    replace_path: str  # a regular expression
+    replace_with: str
+    add_prefix: str
+    max_body_size: int  # 0: that of [limits]
+    upstream_first_byte: float | None  # None: that of [timeouts]
+    upstream_read: float | None
+    exchange: float | None
+    mirror: str
+    mirror_percent: float
+    mirror_body: int
+    fallback: str
+    fallback_on: tuple[str, ...]  # "error" and statuses
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesSettings:
+    sections: Mapping[str, RouteSettings]  # [[name]] -> its options
+
+
+@dataclass(frozen=True, slots=True)
 class TemplatesSettings:
     pyrox_error_sc: int
     rejection_sc: int
@@ -192,6 +237,7 @@ class Settings:
     pipeline: PipelineSettings
     routing: RoutingSettings
     clusters: ClustersSettings
+    routes: RoutesSettings
     templates: TemplatesSettings
     middleware: MiddlewareSettings
     http: HttpSettings

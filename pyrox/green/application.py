@@ -162,6 +162,6 @@ def _announce(arbiter: Arbiter) -> None:
     settings = arbiter.app.settings
     where = ", ".join(_name_of(arbiter, listener) for listener in arbiter.LISTENERS)
     workers = f"{arbiter.cfg.workers} worker{'s' * (arbiter.cfg.workers > 1)}"
-    upstream = settings.routing.default_cluster or ", ".join(settings.routing.upstream_hosts)
+    upstream = settings.routing.default_cluster or ", ".join(settings.routing.upstream_hosts) or "by route"
     line = f"pyrox {__version__} listening at {where}, {workers}, upstream {upstream}"
     print(line, file=sys.stderr, flush=True)

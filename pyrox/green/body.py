@@ -7,7 +7,7 @@ asked for before the last was sent on: that is all there is to back-pressure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pyrox.errors import ClientError, ProxyError
 from pyrox.green.stream import SocketStream
@@ -166,7 +166,7 @@ class UntilCloseReader(BodyReader):
 class LimitedReader:
     """A request body of unknown length that may not exceed ``limit`` bytes (413)."""
 
-    def __init__(self, reader: BodyReader, limit: int) -> None:
+    def __init__(self, reader: Iterable[bytes], limit: int) -> None:
         self._reader = reader
         self._limit = limit
 

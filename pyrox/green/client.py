@@ -99,7 +99,7 @@ class ClientConnection:
         self.exchange = exchange
         exchange.bytes_received = len(raw)
         response: Response | None = None
-        timer = self.engine.start_exchange_timer(exchange)
+        self.engine.start_exchange_timer(exchange)
         try:
             response = self._refuse(exchange, refused) if refused else self._answer(exchange, raw)
             return self._send(exchange, response)
@@ -109,8 +109,8 @@ class ClientConnection:
             return False
         finally:
             self.exchange = None
-            if timer is not None:
-                timer.close()
+            if exchange.timer is not None:
+                exchange.timer.close()
             exchange.release(response)
             self._record(exchange)
             if exchange.request is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from random import random
-from typing import Any
+from time import monotonic
 
 from greenlet import getcurrent, greenlet
 
@@ -16,6 +17,7 @@ from pyrox.green.exchange import LiveExchange
 from pyrox.green.forwarder import Forwarder
 from pyrox.green.pool import UpstreamPool
 from pyrox.green.proxy_protocol import Introductions
+from pyrox.green.routes import EngineRoutes
 from pyrox.green.stream import StreamSettings
 from pyrox.green.tls_contexts import Tls, UpstreamTls
 from pyrox.green.upstream import Connector
@@ -26,6 +28,7 @@ from pyrox.http.head_cache import HeadCache
 from pyrox.middleware.base import App
 from pyrox.middleware.stack import build_stack, load_stack
 from pyrox.router import Router
+from pyrox.routing.dispatch import build_routes
 from pyrox.settings import Settings
 from pyrox.upstreams.building import DEFAULT_CLUSTER, make_clusters
 
@@ -104,17 +107,28 @@ class Engine:
     def _make_app(self, upstream_hosts: tuple[str, ...]) -> App:
         settings = self.settings
         clusters = make_clusters(upstream_hosts, settings.clusters.sections, random)
-        forwarder = Forwarder(
-            Router(clusters, settings.routing.default_cluster or DEFAULT_CLUSTER),
+        router = Router(clusters, settings.routing.default_cluster or DEFAULT_CLUSTER)
+        routes = EngineRoutes(self, partial(self._make_forwarder, router))
+        innermost = build_routes(settings, routes) if settings.routes.sections else routes.forward(None)
+        return build_stack(load_stack(settings), innermost)
+
+    def _make_forwarder(
+        self,
+        router: Router,
+        first_byte_patience: int,
+        read_patience: int,
+        current_exchange: Callable[[], LiveExchange | None],
+    ) -> Forwarder:
+        return Forwarder(
+            router,
             self.pool,
             self.heads,
             self.chunk_limits,
-            first_byte_patience=self.first_byte_patience,
-            read_patience=self.clock.ticks(settings.timeouts.upstream_read),
-            preserve_host=settings.routing.preserve_host,
-            current_exchange=self.current_exchange,
+            first_byte_patience=first_byte_patience,
+            read_patience=read_patience,
+            preserve_host=self.settings.routing.preserve_host,
+            current_exchange=current_exchange,
         )
-        return build_stack(load_stack(settings), forwarder)
 
     def current_exchange(self) -> LiveExchange | None:
         """Return the exchange that the running greenlet, or the one that spawned it, works for."""
@@ -131,14 +145,22 @@ class Engine:
         """Return how many ticks a client may keep an idle connection."""
         return self._drain_patience if self.is_draining else self._idle_patience
 
-    def start_exchange_timer(self, exchange: LiveExchange) -> Any:
+    def start_exchange_timer(self, exchange: LiveExchange) -> None:
         """Start the timer of a whole exchange, when there is one by configuration."""
         timeout = self.settings.timeouts.exchange
-        if not timeout:
-            return None
-        timer = self.clock.hub.loop.timer(timeout)
-        timer.start(exchange.expire)
-        return timer
+        if timeout:
+            exchange.timer = self.clock.hub.loop.timer(timeout)
+            exchange.timer.start(exchange.expire)
+
+    def restart_exchange_timer(self, exchange: LiveExchange, timeout: float) -> None:
+        """Let ``exchange`` take ``timeout`` seconds from its start, 0 for any time, instead."""
+        if exchange.timer is not None:
+            exchange.timer.close()
+            exchange.timer = None
+        if timeout:
+            left = max(timeout - (monotonic() - exchange.started), 0.001)
+            exchange.timer = self.clock.hub.loop.timer(left)
+            exchange.timer.start(exchange.expire)
 
     def start(self) -> None:
         """Start what runs beside the connections."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyrox.error_log import log_failure
 from pyrox.errors import ProxyError, UpstreamTimeout
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class LiveExchange(Exchange):
     """One exchange of one client connection; the forwarder reports to it, the client may cancel it."""
 
-    __slots__ = ("attempts", "cancelled", "connecting", "pool", "request_reader", "stream")
+    __slots__ = ("attempts", "cancelled", "connecting", "pool", "request_reader", "stream", "timer")
 
     def __init__(
         self, stream: SocketStream, peer_address: str, started: float, pool: UpstreamPool | None = None
@@ -33,6 +33,7 @@ class LiveExchange(Exchange):
         self.attempts: list[UpstreamExchange] = []
         self.connecting: SocketStream | None = None  # a new connection on its way
         self.cancelled: ProxyError | None = None
+        self.timer: Any = None  # of the whole exchange, when it has one
 
     # --- told by the forwarder ---
 

@@ -180,14 +180,24 @@ def load_stack(settings: Settings) -> list[tuple[str, Factory]]:
     return [(layer.name, layer) for layer in layers]
 
 
+def load_route_stacks(settings: Settings) -> dict[str, list[tuple[str, Factory]]]:
+    """Resolve the ``stack`` of each route as ``load_stack`` does that of all; by the route's name."""
+    stacks, report = _resolve_routes(settings)
+    report.raise_if_any()
+    return {route: [(layer.name, layer) for layer in layers] for route, layers in stacks.items()}
+
+
 def check_stack(settings: Settings) -> None:
-    """Construct every middleware of ``stack`` once and throw it away, as ``pyrox --check`` does.
+    """Construct every middleware of every ``stack`` once and throw it away, as ``pyrox --check`` does.
 
     Raises ``ConfigError`` with every problem found, those that constructors find included. What only its
     author can understand is also shown with its traceback, on standard error; so are warnings.
     """
     layers, report = _resolve(settings)
-    for layer in layers:
+    stacks, route_report = _resolve_routes(settings)
+    report.problems += route_report.problems
+    of_routes = {layer.name: layer for stack in stacks.values() for layer in stack}
+    for layer in [*layers, *of_routes.values()]:
         for warning in layer.check(report):
             print(f"warning: {warning}", file=sys.stderr)
     report.raise_if_any()
@@ -212,6 +222,30 @@ def _resolve(settings: Settings) -> tuple[list[ConfiguredMiddleware | Configured
         elif filters is not None:
             layers.append(filters)
     return layers, report
+
+
+def _resolve_routes(settings: Settings) -> tuple[dict[str, list[ConfiguredMiddleware]], Report]:
+    report = Report(settings.source, {})
+    known: dict[str, list[ConfiguredMiddleware]] = {}  # each once, and its problems too
+    stacks: dict[str, list[ConfiguredMiddleware]] = {}
+    for route, options in settings.routes.sections.items():
+        layers = stacks[route] = []
+        for position, name in enumerate(options.stack):
+            if fault := _fault_in_route(name, settings.middleware, options.stack[:position]):
+                report.add("routes", "stack", fault, route)
+                continue
+            if name not in known:
+                known[name] = _layer_of(name, settings, report)
+            layers += known[name]
+    return stacks, report
+
+
+def _fault_in_route(name: str, settings: MiddlewareSettings, before: Sequence[str]) -> str:
+    if name == _FILTERS:
+        return f"{name!r} can only stand in [middleware] stack"
+    if name in settings.stack:
+        return f"{name!r} stands in [middleware] stack, which every request passes"
+    return _fault_of(name, settings, before)
 
 
 def _filters_of(settings: Settings, report: Report) -> ConfiguredFilters | None:

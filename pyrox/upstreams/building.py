@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from pyrox.settings import ClusterSettings
 from pyrox.upstreams.balancing import Ewma, LeastConn, RandomTwo
@@ -19,13 +19,13 @@ DEFAULT_CLUSTER = "upstream_hosts"  # what the servers of [routing] upstream_hos
 
 
 def make_clusters(
-    upstream_hosts: Iterable[str], clusters: Mapping[str, ClusterSettings], random: Random
+    upstream_hosts: Collection[str], clusters: Mapping[str, ClusterSettings], random: Random
 ) -> dict[str, Cluster]:
     """Return every cluster by its name; the servers of ``upstream_hosts`` are ``DEFAULT_CLUSTER``.
 
     ``random`` decides what is left to chance, among it where this worker begins its rounds.
     """
-    made = {DEFAULT_CLUSTER: _in_turn(upstream_hosts, random)}
+    made = {DEFAULT_CLUSTER: _in_turn(upstream_hosts, random)} if upstream_hosts else {}
     for name, settings in clusters.items():
         made[name] = _make_cluster(name, settings, random)
     return made

@@ -28,6 +28,7 @@ FLOORS = {
     "pyrox.config_environment": 2,
     "pyrox.config_render": 2,
     "pyrox.config_report": 2,
+    "pyrox.config_routes": 2,
     "pyrox.config_rules": 2,
     "pyrox.config_rules_process": 2,
     "pyrox.accounts": 2,
@@ -62,6 +63,12 @@ FLOORS = {
     "pyrox.preflight": 3,
     "pyrox.redirect": 3,
     "pyrox.router": 3,
+    "pyrox.routing": 3,
+    "pyrox.routing.rule": 2,
+    "pyrox.routing.functions": 2,
+    "pyrox.routing.paths": 2,
+    "pyrox.routing.regex": 2,
+    "pyrox.routing.templates": 2,
     "pyrox.testing": 3,
     "pyrox.upstreams": 3,
     "pyrox.green": 4,
@@ -77,6 +84,8 @@ FLOORS = {
     "pyrox.green.upload": 5,
     "pyrox.green.exchange": 5,
     "pyrox.green.forwarder": 5,
+    "pyrox.green.mirror": 6,
+    "pyrox.green.routes": 6,
     "pyrox.green.respond": 5,
     "pyrox.green.client": 5,
     "pyrox.green.tunnel": 5,
@@ -100,7 +109,8 @@ FLOORS = {
     "pyrox.cli": 7,
     "pyrox.__main__": 7,
 }
-PACKAGES = ("pyrox.http", "pyrox.middleware", "pyrox.upstreams")  # whose modules share their floor
+# Their modules share their floor.
+PACKAGES = ("pyrox.http", "pyrox.middleware", "pyrox.routing", "pyrox.upstreams")
 
 # Library -> the rooms that may import it.
 KEEPERS = {
@@ -109,6 +119,7 @@ KEEPERS = {
     "gevent": "pyrox.green",
     "greenlet": "pyrox.green",
     "gunicorn": "pyrox.green",
+    "re2": "pyrox.routing.regex",
     "wsproto": "pyrox.green.demo_websocket",
 }
 

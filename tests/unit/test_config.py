@@ -13,7 +13,7 @@ import pytest
 from pyrox.config import Option, load_settings, parse_settings, read_spec
 from pyrox.errors import ConfigError
 from pyrox.preflight import check_middleware
-from pyrox.settings import ClusterSettings, ServerSettings, Settings
+from pyrox.settings import ClusterSettings, RouteSettings, ServerSettings, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "conf" / "pyrox.ini"
@@ -55,6 +55,9 @@ def test_settings_and_spec_name_the_same_options() -> None:
     spec["clusters"] = spec["clusters"] - {"__many__"} | {"sections"}
     inner = {o.name for o in options if o.section == "clusters" and o.is_inner}
     assert inner == {field.name for field in dataclasses.fields(ClusterSettings)}
+    spec["routes"] = spec["routes"] - {"__many__"} | {"sections"}
+    inner = {o.name for o in options if o.section == "routes" and o.is_inner}
+    assert inner == {field.name for field in dataclasses.fields(RouteSettings)}
     settings = parse_settings("")
     fields = {field.name for field in dataclasses.fields(Settings)} - {"source"}
     assert spec == {
@@ -94,7 +97,16 @@ def test_the_shipped_file_shows_the_defaults_and_starts_before_the_demo() -> Non
     assert (name, len(cluster.servers)) == ("users", 3)
     plain = parse_settings("[clusters]\n[[users]]\nservers = http://a").clusters.sections["users"]
     assert dataclasses.replace(cluster, servers=plain.servers) == plain
-    shown = dataclasses.replace(shown, clusters=default.clusters)
+    [(name, route)] = shown.routes.sections.items()
+    bare = (
+        f"[clusters]\n[[users]]\nservers = http://a\n[routes]\n[[a]]\ncluster = users\nmatch = {route.match}"
+    )
+    timeouts = {"upstream_first_byte": 60.0, "upstream_read": 60.0, "exchange": 0.0}
+    assert (name, route) == (
+        "api",
+        dataclasses.replace(parse_settings(bare).routes.sections["a"], **timeouts),
+    )
+    shown = dataclasses.replace(shown, clusters=default.clusters, routes=default.routes)
     assert dataclasses.replace(shown, routing=default.routing, middleware=default.middleware) == default
     assert load_settings(str(SHIPPED)) == dataclasses.replace(shown, source=str(SHIPPED))
 
