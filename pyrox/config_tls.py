@@ -142,15 +142,18 @@ def _cipher_fault(ciphers: str) -> str:
 def certificate_names(path: str) -> list[str]:
     """Return the DNS names of the first certificate in ``path``, in lower case.
 
-    Raises ``OSError`` or ``ValueError`` when there is none.
+    One with names that are no text has none. Raises ``OSError`` when there is no certificate.
     """
-    # The standard library decodes certificates of peers only; this is what its own tests use.
-    info = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
+    try:
+        # The standard library decodes certificates of peers only; this is what its own tests use.
+        info = ssl._ssl._test_decode_cert(path)  # type: ignore[attr-defined]
+    except UnicodeDecodeError:
+        return []
     return [value.lower() for kind, value in info.get("subjectAltName", ()) if kind == "DNS"]
 
 
 def _names_of(path: str) -> list[str]:
     try:
         return certificate_names(path)
-    except (OSError, ValueError):
+    except OSError:
         return ["?"]  # the file is faulty, which is reported already

@@ -48,7 +48,10 @@ class Tls:
     def watch(self) -> None:
         """In the master, about once a second: take new certificates that can be used, for the workers too."""
         if self._files.reread() and self._use():
-            self._files.publish()
+            try:
+                self._files.publish()
+            except OSError as error:
+                log.error("new certificates do not get to the workers: %s", error)
 
     def refresh(self) -> None:
         """In a worker, about once a second: use what the master has found."""
@@ -85,12 +88,15 @@ class ServerTls:
     def identify(self, stream: TlsClientStream, side: ClientSide) -> None:
         """Tell ``side`` of the client's certificate, if it was asked for one, after the handshake.
 
-        Raises ``ClientGone`` when it expired after a session began that is resumed now: OpenSSL verifies
-        only in a full handshake.
+        Raises ``ClientGone`` when it cannot be read, or expired after a session began that is resumed now:
+        OpenSSL verifies only in a full handshake.
         """
         if not self.asks_clients:
             return
-        certificate = stream.peer_certificate()
+        try:
+            certificate = stream.peer_certificate()
+        except (ValueError, OSError) as error:  # an authority signs what it is given
+            raise ClientGone(f"TLS handshake: the client's certificate cannot be read: {error}") from None
         if certificate is None:
             side.identify(None, ())
         elif certificate.not_after < time():

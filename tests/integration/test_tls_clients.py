@@ -230,6 +230,14 @@ def test_name_with_any_character_stays_one_field(
     assert told(origin)["x-client-cert-subject"] == (rb"CN=\ Zo\C3\AB\09\<b\>\ ,O=a\, CN=root\;" + b"\\\\")
 
 
+def test_certificate_with_names_that_are_no_text_is_refused(
+    asking: Proxy, authority: Authority, origin: Origin
+) -> None:
+    assert is_refused(asking, authority.client(authority.issue("bytes", names="URI:x:\udcff")), origin)
+    asking.wait_for_log("the client's certificate cannot be read")
+    assert origin.requests == []
+
+
 def test_middleware_sees_the_certificate(authority: Authority, server: Pair, ada: Pair) -> None:
     settings: Config = {
         **config(authority, server, "optional"),

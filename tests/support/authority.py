@@ -70,7 +70,8 @@ class Authority:
         """
         pair = Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
         extensions = self.folder / f"{name}.ext"
-        extensions.write_text((f"subjectAltName={names}\n" if names else "") + more)
+        lines = (f"subjectAltName={names}\n" if names else "") + more
+        extensions.write_bytes(lines.encode(errors="surrogateescape"))  # names of any bytes
         request = ("-subj", subject or f"/CN={name}", "-utf8", "-nodes", "-out", f"{name}.csr")
         self._run("req", *_NEW_KEYS[key], "-keyout", pair.key.name, *request)
         signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", str(days))

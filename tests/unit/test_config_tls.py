@@ -12,6 +12,7 @@ from pyrox.config import parse_settings
 from pyrox.config_render import render_settings
 from pyrox.config_tls import certificate_names, tls_warnings
 from pyrox.errors import ConfigError
+from tests.support.authority import Authority
 
 Pems = dict[str, str]
 
@@ -204,6 +205,11 @@ def test_names_come_out_of_the_certificate(tmp_path: Path, pems: Pems) -> None:
     path = tmp_path / "named.pem"
     openssl("req", "-x509", "-key", pems["key"], "-subj", "/CN=not.a.test", *names, "-out", str(path))
     assert certificate_names(str(path)) == ["a.test", "*.a.test"]
+
+
+def test_names_that_are_no_text_are_none(tmp_path: Path) -> None:
+    pair = Authority(tmp_path).issue("bytes", names="DNS:a.test,URI:x:\udcff")
+    assert certificate_names(str(pair.cert)) == []
 
 
 def test_servers_that_are_not_verified_are_worth_a_warning() -> None:

@@ -150,6 +150,15 @@ def test_certificate_that_expired_during_its_session_is_refused(asking: Tls) -> 
         identified(asking, ClientCertificate("CN=ada", not_after=NOW - 1))
 
 
+def test_certificate_that_cannot_be_read_is_refused(asking: Tls) -> None:
+    def fail() -> ClientCertificate:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    assert asking.server is not None
+    with pytest.raises(ClientGone, match="cannot be read"):
+        asking.server.identify(SimpleNamespace(peer_certificate=fail), ClientSide("192.0.2.1"))  # type: ignore[arg-type]
+
+
 # --- names that Python cannot decode
 
 
