@@ -28,5 +28,5 @@ def _without(field: Field, name: bytes) -> Field | None:
     if field[0] != b"cookie" or name not in field[2]:
         return field
     pairs = [pair.strip() for pair in field[2].split(b";")]
-    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip() != name]
+    kept = [pair for pair in pairs if pair and pair.partition(b"=")[0].strip() != name]
     return (field[0], field[1], b"; ".join(kept)) if kept else None

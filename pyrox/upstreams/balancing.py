@@ -12,6 +12,9 @@ from pyrox.upstreams.policy import Policy
 
 Random = Callable[[], float]  # from 0 to less than 1
 
+# What counts is the middle between what is in flight now and what will be: so whole numbers come as near to
+# the weights as they can (it is how Sainte-Lague shares out seats), where few exchanges are in flight, too.
+_HALF = 0.5
 # Seconds in which a measured latency loses two thirds of its weight: the choice of Finagle and of nginx's
 # ingress.
 _MEMORY = 10.0
@@ -23,16 +26,16 @@ _FAILURE = 5.0
 
 
 class LeastConn(Policy):
-    """The member with the fewest exchanges in flight for its weight; by weight among equals."""
+    """A member that is idle, or else the one with the fewest exchanges in flight for its weight."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
 
     def choose(self, lineup: Lineup, request: Request, now: float) -> Member:
         member = lineup.pick(self._random())
-        if not member.in_flight:  # there is nothing less
+        if not member.in_flight:
             return member
-        loads = [member.in_flight / member.weight for member in lineup.members]
+        loads = [(member.in_flight + _HALF) / member.weight for member in lineup.members]
         least = min(loads)
         if loads.count(least) == 1:
             return lineup.members[loads.index(least)]
@@ -52,7 +55,10 @@ class RandomTwo(Policy):
 
     def choose(self, lineup: Lineup, request: Request, now: float) -> Member:
         one, two = lineup.pick_two(self._random(), self._random())
-        return two if two.in_flight / two.weight < one.in_flight / one.weight else one
+        if not one.in_flight:
+            return one
+        is_less = (two.in_flight + _HALF) / two.weight < (one.in_flight + _HALF) / one.weight
+        return two if is_less else one
 
 
 class Ewma(Policy):
