@@ -29,10 +29,13 @@ from pyrox.green.listeners import (
 from pyrox.green.systemd import Notifier
 from pyrox.green.tls_contexts import Tls
 from pyrox.green.workforce import Workforce
+from pyrox.routing.overlap import route_warnings
 from pyrox.settings import Settings
 
 if TYPE_CHECKING:
     from pyrox.green.application import PyroxApplication
+
+_NOT_RELOADED = "not reloaded, still serving with the old configuration"
 
 # gunicorn's own would say "gunicorn: master [pyrox]".
 util._setproctitle = process_title.set_title
@@ -108,8 +111,9 @@ class PyroxArbiter(Workforce):
             settings = self.app.load_settings()
             tls = Tls(settings)
             listeners = open_listeners(settings, self.app.config_of(settings), self._current.listeners)
-        except ConfigError as error:
-            self.log.error("not reloaded, still serving with the old configuration:\n%s", error)
+        except Exception as error:  # no room for a process, say: nothing here may end what serves
+            trace = None if isinstance(error, ConfigError) else error
+            self.log.error("%s:\n%s", _NOT_RELOADED, error, exc_info=trace)
             self._notifier.ready("not reloaded")
             return
         self._newest += 1
@@ -125,14 +129,15 @@ class PyroxArbiter(Workforce):
         self._move_pid_file()
 
     def _warn(self) -> None:
-        for warning in tls_warnings(self._current.settings):
+        settings = self._current.settings
+        for warning in (*tls_warnings(settings), *route_warnings(settings)):
             self.log.warning("%s", warning)
 
     def on_failed_generation(self) -> None:
         """Go back to the generation that still serves; the workers of the new one retire."""
         if self._former is None:
             return
-        self.log.error("not reloaded, still serving with the old configuration: a new worker cannot start")
+        self.log.error("%s: a new worker cannot start", _NOT_RELOADED)
         failed, self._current, self._former = self._current, self._former, None
         self._close_unused(failed.listeners, self._current.listeners)
         self.generation = self._current.number
@@ -195,7 +200,11 @@ class PyroxArbiter(Workforce):
             return
         environ = {**self._environ, "GUNICORN_PID": str(os.getpid())}
         environ[HANDED_OVER] = hand_over(self._current.listeners)
-        self.reexec_pid = os.fork()
+        try:
+            self.reexec_pid = os.fork()
+        except OSError as error:
+            self.log.error("no upgrade: %s", error)
+            return
         if self.reexec_pid:
             self.log.info("upgrade: the new master has pid %d", self.reexec_pid)
             return

@@ -41,6 +41,7 @@ class Workforce(Arbiter):  # type: ignore[misc]
         self.board = Board()
         self.generation = 1
         self._hire_at = 0.0
+        self._newcomer: ProxyWorker | None = None  # has a seat, and is not forked yet
         super().__init__(app)
 
     # --- who there is ---
@@ -50,6 +51,7 @@ class Workforce(Arbiter):  # type: ignore[misc]
         worker.board = self.board
         worker.seat = self.board.take_seat()
         worker.generation = self.generation
+        self._newcomer = worker
 
     def staying(self) -> list[ProxyWorker]:
         """The workers that are meant to stay, oldest first; those that boot among them."""
@@ -82,8 +84,7 @@ class Workforce(Arbiter):  # type: ignore[misc]
         """Hire and retire what is due; called in every round."""
         missing = self.num_workers - len(self.staying())
         if missing > 0 and monotonic() >= self._hire_at:
-            for _ in range(missing):
-                self.spawn_worker()
+            self._hire(missing)
         for worker in self.staying()[: max(-missing, 0)]:
             self.retire(worker)
         complete = self.is_complete()
@@ -92,6 +93,14 @@ class Workforce(Arbiter):  # type: ignore[misc]
                 self.retire(worker)
         if complete:
             self.on_complete()
+
+    def _hire(self, count: int) -> None:
+        try:
+            for _ in range(count):
+                self.spawn_worker()
+        except (OSError, LookupError) as error:  # no room for a process, a file or a seat
+            self.log.error("no worker can be started: %s; trying again in %s s", error, _PAUSE)
+            self._hire_at = monotonic() + _PAUSE
 
     def on_complete(self) -> None:
         """Called in every round in which all workers that are wanted serve."""
@@ -107,8 +116,14 @@ class Workforce(Arbiter):  # type: ignore[misc]
         master would wait for the whole grace time to kill it.
         """
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ProxyWorker.SIGNALS)
+        self._newcomer = None
         try:
             return super().spawn_worker()
+        except (OSError, LookupError):
+            if self._newcomer is not None:
+                self._newcomer.seat.clear()
+                self._newcomer.tmp.close()
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 

@@ -10,9 +10,11 @@ import pytest
 
 from tests.integration.conftest import PLUGINS
 from tests.integration.kit import get
+from tests.integration.test_hup import ECHO, assert_echo, open_tunnel
 from tests.integration.test_workers import TELL, serving
 from tests.support.load import Load
 from tests.support.masters import Master, has_ended
+from tests.support.origin import Origin
 from tests.support.processes import children_of
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Client
@@ -144,3 +146,21 @@ def test_unix_socket_outlives_the_master_that_made_it() -> None:
         assert load.failures == []
         master.stop()
         assert not Path(path).exists()
+
+
+def test_tunnel_outlives_winch_and_ends_in_the_grace_time_of_the_old_master() -> None:
+    core = {"graceful_timeout": 2, "pid_file": "p.pid"}
+    with Origin(ECHO) as origin:
+        with running_proxy({"routing": {"upstream_hosts": origin.url}, "core": core}) as proxy:
+            with open_tunnel(proxy) as tunnel:
+                master = master_of(proxy)
+                successor = master.start_successor(workers=1)
+                master.signal(signal.SIGWINCH)
+                assert tunnel.is_silent(2.5)
+                assert_echo(tunnel)
+                master.signal(signal.SIGTERM)
+                assert tunnel.read_until_closed()[0] == b""
+                assert proxy.wait() == 0
+            with open_tunnel(proxy) as tunnel:
+                assert_echo(tunnel)
+            successor.stop()
