@@ -1,6 +1,6 @@
 # Each thing a person does has one verb here; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help start demo test lint format docs dist deb bench load ci clean
+.PHONY: help start demo test lint format docs dist deb bench load soak ci clean
 
 DEV := ./pyrox_dev.sh
 
@@ -40,6 +40,9 @@ bench:  ## measure Pyrox beside other proxies; ARGS= goes to benchmarks/run.py
 load:  ## 20 users for 30 s against a running proxy on localhost:8080
 	$(DEV) python -m pip install --quiet -e '.[load]'
 	$(DEV) python -m locust -f loadtests/locustfile.py --headless -u 20 -r 10 -t 30s -H http://localhost:8080
+
+soak:  ## reload, upgrade and kill under load, and count failures; ARGS='--hups 3' makes it shorter
+	$(DEV) python -m tests.soak.replacements $(ARGS)
 
 ci:  ## what CI runs
 	.ci/run

@@ -48,6 +48,18 @@ def test_three_reloads_under_load_lose_no_request(keep_alive: bool) -> None:
         assert len(load.workers) == 8
 
 
+def test_clients_that_pause_between_their_requests_lose_none_either() -> None:
+    """An idle connection of an old worker must not be closed just when the next request is sent."""
+    with running_proxy(TELL, workers=2, python_path=[PLUGINS]) as proxy:
+        first = serving(proxy, 2)
+        with Load(proxy.address, 24, keep_alive=True, target="/pid", pause=1.1) as load:
+            load.wait_for(24)
+            proxy.signal(signal.SIGHUP)
+            load.wait_for(72)
+        assert load.failures == []
+        assert len(set(load.workers) - set(map(str, first))) == 2
+
+
 def test_reloads_on_the_heels_of_each_other_end_with_the_last_one() -> None:
     with running_proxy(TELL, workers=2, python_path=[PLUGINS]) as proxy:
         first = serving(proxy, 2)

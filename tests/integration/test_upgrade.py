@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,29 @@ def test_unix_socket_outlives_the_master_that_made_it() -> None:
         assert load.failures == []
         master.stop()
         assert not Path(path).exists()
+
+
+def test_daemon_is_reloaded_and_upgraded_in_place(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+    core = {"daemon": True, "pid_file": str(tmp_path / "d.pid"), "graceful_timeout": 5}
+    log = {"logfile": str(tmp_path / "d.log"), "console": False}
+    with running_proxy(
+        {**TELL, "core": core, "logging": log}, python_path=[PLUGINS], binds=[f"127.0.0.1:{address[1]}"]
+    ) as starter:
+        assert starter.wait(30) == 0
+        master = Master(starter, tmp_path / "d.pid")
+        master.pid = int((tmp_path / "d.pid").read_text())
+        try:
+            with Load(address, 4, keep_alive=True, target="/pid") as load:
+                load.wait_for(20)
+                master.reload(workers=1)
+                master.upgrade(workers=1)
+                load.wait_for(20)
+            assert load.failures == []
+            assert os.readlink(f"/proc/{master.pid}/fd/1") == os.devnull
+        finally:
+            master.stop()
 
 
 def test_tunnel_outlives_winch_and_ends_in_the_grace_time_of_the_old_master() -> None:
