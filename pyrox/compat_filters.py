@@ -192,9 +192,9 @@ class FilterMiddleware(Middleware):
         return kept
 
     def _make_pipelines(self) -> Pipelines:
-        upstream = [_make(name, factory) for name, factory in self._upstream]
+        upstream = [make_member(name, factory) for name, factory in self._upstream]
         made = {member[0]: member for member in upstream} if self._use_singletons else {}
-        downstream = [made.get(name) or _make(name, factory) for name, factory in self._downstream]
+        downstream = [made.get(name) or make_member(name, factory) for name, factory in self._downstream]
         return HttpFilterPipeline.of(upstream), HttpFilterPipeline.of(downstream)
 
     # --- the request ---
@@ -290,9 +290,12 @@ class FilterMiddleware(Middleware):
         return response
 
 
-def _make(name: str, factory: FilterFactory) -> Member:
+def make_member(name: str, factory: FilterFactory) -> Member:
+    """Make a filter and read its handlers; raises what its constructor raises, and ``TypeError`` for none."""
     try:
         http_filter = factory()
+        if http_filter is None:  # what a function returns that forgets to; it would let everything pass
+            raise TypeError("None was made in place of a filter")
         return name, http_filter, handlers_of(type(http_filter))
     except SystemExit as error:
         raise RuntimeError(f"filter {name!r} called sys.exit({error.code!r}) while it was made") from error

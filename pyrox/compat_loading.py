@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pyrox.compat_filters import FilterMiddleware
-from pyrox.compat_handlers import REQUEST_BODY, REQUEST_HEAD, RESPONSE_BODY, RESPONSE_HEAD, handlers_of
+from pyrox.compat_filters import FilterMiddleware, make_member
+from pyrox.compat_handlers import REQUEST_BODY, REQUEST_HEAD, RESPONSE_BODY, RESPONSE_HEAD
 from pyrox.config_report import Report, did_you_mean
 from pyrox.middleware.base import App
 from pyrox.middleware.importing import failure_of, import_target
@@ -53,17 +53,16 @@ class ConfiguredFilters:
         warnings = Report(self.settings.source, {})
         for alias, factory in self.factories.items():
             try:
-                handlers = handlers_of(type(factory()))
-            except (Exception, SystemExit) as error:  # a constructor may fail in any way
+                _, _, handlers = make_member(alias, factory)
+            except Exception as error:  # a constructor may fail in any way
                 report.add(_SECTION, alias, failure_of(error))
                 continue
             for key, stages in _STAGES.items():
                 if alias in getattr(self.settings.pipeline, key) and not any(handlers[s] for s in stages):
-                    handled = ", ".join(stage for stage, found in handlers.items() if found) or "nothing"
-                    needed = " or ".join(stages)
-                    warnings.add(
-                        _SECTION, key, f"{alias!r} never runs here: it handles {handled}, no {needed}"
-                    )
+                    handled = " and ".join(stage for stage, found in handlers.items() if found)
+                    other = "upstream" if key == "downstream" else "downstream"
+                    reason = f"it handles {handled}; list it in {other}" if handled else _NO_HANDLERS
+                    warnings.add(_SECTION, key, f"{alias!r} never runs here: {reason}")
         return warnings.problems
 
 
@@ -72,15 +71,19 @@ def configure_filters(name: str, settings: Settings, report: Report) -> Configur
     pipeline = settings.pipeline
     factories = {}
     for alias in dict.fromkeys((*pipeline.upstream, *pipeline.downstream)):
+        if alias not in pipeline.aliases:  # which the rules of the configuration have reported
+            continue
         options = pipeline.options.get(alias, {})
         try:
             target = import_target(pipeline.aliases[alias])
         except ImportError as error:
             report.add(_SECTION, alias, str(error))
             continue
-        for option, reason in _misfits(target, options):
+        misfits = _misfits(target, options)
+        for option, reason in misfits:
             report.add(_SECTION, f"{alias}.{option}", reason)
-        factories[alias] = partial(target, **options) if options else target
+        if not misfits:
+            factories[alias] = partial(target, **options) if options else target
     return ConfiguredFilters(name, settings, factories)
 
 

@@ -53,12 +53,10 @@ def test_filter_that_exits_when_it_is_made_fails_the_check_under_its_name(tmp_pa
     aliases = "early = exits_when_imported.Filter\nlate = review.exits_when_made\nupstream = early, late\n"
     config = tmp_path / "pyrox.ini"
     config.write_text(f"[core]\nplugin_paths = {FILTERS}\n[pipeline]\n{aliases}")
-    command = [sys.executable, "-m", "pyrox", "-c", str(config), "--check"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    done = check(config)
     assert done.returncode == 2
     assert "[pipeline] early: cannot import exits_when_imported: SystemExit: no licence" in done.stderr
-    assert "[pipeline] late: SystemExit: cannot be made" in done.stderr
+    assert "[pipeline] late: RuntimeError: filter 'late' called sys.exit('cannot be made')" in done.stderr
 
 
 def test_pipeline_takes_none_for_no_filters() -> None:
@@ -99,6 +97,73 @@ def test_prints_that_nobody_reads_hold_up_and_fail_nothing(tmp_path: Path, has_g
         assert b"BrokenPipeError" not in process.stderr.read()
     if not has_gone:
         os.close(reader)
+
+
+# --- what --check says ---
+
+MODULE = """\
+import json
+import pyrox.filtering as filtering
+
+class Head(filtering.HttpFilter):
+    @filtering.handles_response_head
+    @filtering.handles_response_body
+    def on_response(self, response, request):
+        pass
+
+def with_rules(path):
+    json.loads("no rules")
+
+def forgetful():
+    Head()
+
+class Undecorated:
+    def on_request(self, request):
+        pass
+"""
+
+
+FAULTS = {
+    "head = acme.one.Head\ndownstream = haed": "downstream: 'haed' is not defined by an option haed = dotted."
+    "Class; did you mean head?",
+    "head = acme.one\ndownstream = head": "head: acme.one is a module; name what is to be taken from it: "
+    "acme.one.Class",
+    "head = acne.one.Head\ndownstream = head": "head: cannot import acne.one: ModuleNotFoundError: No module "
+    "named 'acne'; put the directory that it is in into [core] plugin_paths",
+    "rules = acme.one.with_rules\nrules.path = a\nupstream = rules": "rules: JSONDecodeError: Expecting "
+    "value: line 1 column 1 (char 0) ({one}, line 11)",
+    "made = acme.one.forgetful\nupstream = made": "made: TypeError: None was made in place of a filter",
+    "head = acme.one.Head\nupstream = head": "upstream: 'head' never runs here: it handles response head and "
+    "response body; list it in downstream",
+    "none = acme.one.Undecorated\nupstream = none": "upstream: 'none' never runs here: no method of it is "
+    "decorated with @filtering.handles_...",
+}
+
+
+@pytest.mark.parametrize(("pipeline", "said"), FAULTS.items())
+def test_check_names_the_place_and_the_fix(tmp_path: Path, pipeline: str, said: str) -> None:
+    one = tmp_path / "acme" / "one.py"
+    one.parent.mkdir()
+    (one.parent / "__init__.py").touch()
+    one.write_text(MODULE)
+    config = tmp_path / "pyrox.ini"
+    config.write_text(f"[core]\nplugin_paths = .\n[pipeline]\n{pipeline}\n")
+    said_by_check = check(config).stderr
+    assert f"{config}: [pipeline] {said.format(one=one)}\n" in said_by_check
+    assert "Traceback" not in said_by_check
+
+
+def test_check_says_a_wrong_option_once(tmp_path: Path) -> None:
+    config = tmp_path / "pyrox.ini"
+    pipeline = "chat = chatters.Chatters\nchat.loud = yes\nupstream = chat"
+    config.write_text(f"[core]\nplugin_paths = {FILTERS}\n[pipeline]\n{pipeline}\n")
+    assert check(config).stderr == f"{config}: [pipeline] chat.loud: unknown option\n"
+
+
+def check(config: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pyrox", "-c", str(config), "--check"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
 
 
 # --- memory ---
