@@ -74,7 +74,8 @@ class WebServer(filtering.HttpFilter):
         names[-1] = names[-1] or INDEX
         path = self._resolve(names)
         if os.path.isdir(path):  # its own links are relative to the form with a slash
-            return _refuse("301 Moved Permanently", ("Location", f"/{quote('/'.join(names))}/{query}"))
+            location = quote(os.fsencode("/".join(names)))
+            return _refuse("301 Moved Permanently", ("Location", f"/{location}/{query}"))
         with ExitStack() as cleanup:
             file = cleanup.enter_context(_open(path))
             found = _Found.of(names[-1], os.fstat(file.fileno()))

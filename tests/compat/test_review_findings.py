@@ -16,6 +16,8 @@ import pytest
 import pyrox.filtering as filtering
 from pyrox import Request, Response
 from pyrox.filtering import FilterMiddleware, HttpFilterPipeline
+from pyrox.http import HttpRequest
+from pyrox.stock_filters.httpd import WebServer
 from tests.compat.kit import FILTERS, scene
 from tests.integration.kit import get
 from tests.support.proxy import ROOT
@@ -97,6 +99,14 @@ def test_prints_that_nobody_reads_hold_up_and_fail_nothing(tmp_path: Path, has_g
         assert b"BrokenPipeError" not in process.stderr.read()
     if not has_gone:
         os.close(reader)
+
+
+def test_folder_with_a_name_in_no_encoding_is_redirected_to_as_it_is(tmp_path: Path) -> None:
+    os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    request = HttpRequest()
+    request.url = "/caf%E9?a=b"
+    response, _ = WebServer(str(tmp_path)).on_request_head(request).payload
+    assert response.header("Location").values == ["/caf%E9/?a=b"]
 
 
 # --- what --check says ---
