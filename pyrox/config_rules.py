@@ -58,7 +58,9 @@ def _limit_problems(settings: Settings) -> Iterator[Problem]:
 def _pipeline_problems(pipeline: PipelineSettings) -> Iterator[Problem]:
     for key, listed in (("upstream", pipeline.upstream), ("downstream", pipeline.downstream)):
         for alias in dict.fromkeys(listed):
-            if alias not in pipeline.aliases:
+            if "." in alias:
+                yield "pipeline", key, f"{alias!r} is no alias; define one, name = {alias}, and list its name"
+            elif alias not in pipeline.aliases:
                 hint = did_you_mean(alias, list(pipeline.aliases))
                 yield "pipeline", key, f"{alias!r} is not defined by an option {alias} = dotted.Class{hint}"
     for alias, target in pipeline.aliases.items():

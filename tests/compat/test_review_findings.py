@@ -136,6 +136,8 @@ class Undecorated:
 FAULTS = {
     "head = acme.one.Head\ndownstream = haed": "downstream: 'haed' is not defined by an option haed = dotted."
     "Class; did you mean head?",
+    "downstream = acme.one.Head": "downstream: 'acme.one.Head' is no alias; define one, name = acme.one."
+    "Head, and list its name",
     "head = acme.one\ndownstream = head": "head: acme.one is a module; name what is to be taken from it: "
     "acme.one.Class",
     "head = acne.one.Head\ndownstream = head": "head: cannot import acne.one: ModuleNotFoundError: No module "
@@ -174,6 +176,14 @@ def check(config: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pyrox", "-c", str(config), "--check"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+
+
+def test_check_that_a_factory_forgets_to_return_lets_no_request_pass() -> None:
+    reached = []
+    app = FilterMiddleware(lambda request: reached.append(request) or Response(200), [("guard", lambda: None)])
+    with pytest.raises(TypeError, match="None was made in place of a filter"):
+        app(Request("GET", "/"))
+    assert not reached
 
 
 # --- memory ---
