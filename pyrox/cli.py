@@ -23,13 +23,22 @@ CONFIG_FAULT = 2  # the exit status of a bad configuration, as of a bad command 
 _USAGE = """pyrox [-c FILE] [-w N] [-b HOST:PORT]... [-p PATHS] [-D] [--pid FILE]
              [--user USER] [--group GROUP] [--reload] [--check | --print-config] [start]
        pyrox demo [-b HOST:PORT]...
+       pyrox explain [-c FILE] 'METHOD TARGET' [-H 'NAME: VALUE']...
        pyrox --version"""
-_DESCRIPTION = "An HTTP reverse proxy. start: the proxy. demo: a small upstream to try it with."
+_DESCRIPTION = (
+    "An HTTP reverse proxy. start: the proxy. demo: a small upstream to try it with. "
+    "explain: which route a request takes."
+)
 _OTHER_BINDS = "[::1]:PORT, :PORT, unix:/PATH, fd://N; may be repeated"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 when the configuration is bad."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["explain"]:
+        from pyrox.explain import main as explain_main
+
+        return explain_main(argv[1:])
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "demo":
@@ -105,9 +114,10 @@ def _check(path: str, overrides: Overrides) -> int:
     from pyrox.config import load_settings
     from pyrox.config_tls import tls_warnings
     from pyrox.preflight import check_logs, check_middleware, use_plugin_paths
+    from pyrox.routing.overlap import route_warnings
 
     settings = load_settings(path, overrides, (use_plugin_paths, check_logs, check_middleware))
-    for warning in tls_warnings(settings):
+    for warning in (*tls_warnings(settings), *route_warnings(settings)):
         print(f"{path}: warning: {warning}", file=sys.stderr)
     print(f"{path}: configuration OK")
     return 0

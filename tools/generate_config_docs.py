@@ -61,9 +61,9 @@ allow = 10.0.0.0/8,
 A value with a comma or a `#` stands in quotes: `"..."` or `'...'`. What follows a `#` is a comment. A text
 over several lines stands in three quotes: `'''...'''`.
 
-Only `alias.option` in `[pipeline]`, and `match`, `redirect`, `replace_path`, `replace_with` and `respond_body` of
-routes are read otherwise: their value is the rest of the line as it stands, so that `f.rules = [{"a": 1}, "b#c"]`
-needs no care. There, `#` begins a comment only after a blank, and one pair of
+Only `alias.option` in `[pipeline]`, and `match`, `redirect`, `replace_path`, `replace_with` and
+`respond_body` of routes are read otherwise: their value is the rest of the line as it stands, so that
+`f.rules = [{"a": 1}, "b#c"]` needs no care. There, `#` begins a comment only after a blank, and one pair of
 quotes around the whole value is not part of it: `" a # b "` keeps its blanks and its `#`.
 
 `${NAME}` in a value stands for the environment variable `NAME`, and `${NAME:-default}` for `default` where

@@ -29,6 +29,7 @@ from pyrox.green.listeners import (
 from pyrox.green.systemd import Notifier
 from pyrox.green.tls_contexts import Tls
 from pyrox.green.workforce import Workforce
+from pyrox.routing.overlap import route_warnings
 from pyrox.settings import Settings
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ class PyroxArbiter(Workforce):
         self._move_pid_file()
 
     def _warn(self) -> None:
-        for warning in tls_warnings(self._current.settings):
+        settings = self._current.settings
+        for warning in (*tls_warnings(settings), *route_warnings(settings)):
             self.log.warning("%s", warning)
 
     def on_failed_generation(self) -> None:

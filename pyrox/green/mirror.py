@@ -65,7 +65,7 @@ class Mirror:
     def _start(self, copy: Request, body: bytes) -> None:
         if self.in_flight >= MOST_IN_FLIGHT:
             return
-        copy._body, copy.content_length = body, len(body)
+        copy._body = body
         self.in_flight += 1
         gevent.spawn(self._send, copy)
 
@@ -125,5 +125,6 @@ def _copy_of(request: Request, destination: str) -> Request:
     copy.headers = request.headers.copy()
     copy.headers.discard("expect")  # its body is here
     copy.client, copy.client_address = request.client, request.client_address
+    copy.content_length = request.content_length
     copy.route = destination
     return copy

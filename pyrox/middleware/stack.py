@@ -210,10 +210,8 @@ def _no_upstream(request: Request) -> Response:
 def _resolve(settings: Settings) -> tuple[list[ConfiguredMiddleware | ConfiguredFilters], Report]:
     report = Report(settings.source, {})
     layers: list[ConfiguredMiddleware | ConfiguredFilters] = []
-    names = settings.middleware.stack
+    names = stack_names(settings)
     filters = _filters_of(settings, report)
-    if filters is not None and _FILTERS not in names:
-        names = (*names, _FILTERS)
     for position, name in enumerate(names):
         if fault := _fault_of(name, settings.middleware, names[:position]):
             report.add(_SECTION, "stack", fault)
@@ -246,6 +244,13 @@ def _fault_in_route(name: str, settings: MiddlewareSettings, before: Sequence[st
     if name in settings.stack:
         return f"{name!r} stands in [middleware] stack, which every request passes"
     return _fault_of(name, settings, before)
+
+
+def stack_names(settings: Settings) -> tuple[str, ...]:
+    """Return the names of the stack of all requests; the filters of [pipeline] are innermost by default."""
+    names = settings.middleware.stack
+    has_filters = bool(settings.pipeline.upstream or settings.pipeline.downstream)
+    return (*names, _FILTERS) if has_filters and _FILTERS not in names else names
 
 
 def _filters_of(settings: Settings, report: Report) -> ConfiguredFilters | None:

@@ -54,10 +54,11 @@ def _host(*names: str) -> Predicate:
     wild = frozenset(name[2:] for name in names if name.startswith("*."))
     if not wild:
         return lambda subject: subject.host in exact
-    return lambda subject: subject.host in exact or _parent(subject.host) in wild
+    return lambda subject: subject.host in exact or parent_domain(subject.host) in wild
 
 
-def _parent(host: str) -> str:
+def parent_domain(host: str) -> str:
+    """Return ``host`` without its first label; ``""`` when there is none."""
     first, _, rest = host.partition(".")
     return rest if first else ""
 

@@ -107,6 +107,7 @@ FLOORS = {
     "pyrox.green.arbiter_log": 7,
     "pyrox.green.application": 7,
     "pyrox.cli": 7,
+    "pyrox.explain": 7,
     "pyrox.__main__": 7,
 }
 # Their modules share their floor.
