@@ -35,7 +35,7 @@ _OTHER_BINDS = "[::1]:PORT, :PORT, unix:/PATH, fd://N; may be repeated"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 when the configuration is bad."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["explain"]:
+    if [*argv[:1]] == ["explain"]:
         from pyrox.explain import main as explain_main
 
         return explain_main(argv[1:])

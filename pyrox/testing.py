@@ -24,7 +24,7 @@ from ipaddress import ip_network
 from typing import Any, cast
 
 from pyrox.config import load_settings, parse_settings
-from pyrox.errors import ProxyError
+from pyrox.errors import NoRoute, ProxyError
 from pyrox.http.body import Body, HeaderItems
 from pyrox.http.certificate import CertificateFields, ClientCertificate
 from pyrox.http.error_response import error_response, internal_error
@@ -36,7 +36,8 @@ from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.stack import Factory, build_stack, load_stack
 from pyrox.preflight import use_plugin_paths
-from pyrox.settings import Settings
+from pyrox.routing.dispatch import build_routes
+from pyrox.settings import RouteSettings, Settings
 
 Layer = Factory | Middleware | tuple[Callable[..., App], Mapping[str, Any]] | tuple[str, Factory]
 Upstream = Callable[[Request], Response] | Response | Mapping[str, "Callable[[Request], Response] | Response"]
@@ -90,6 +91,29 @@ class _Fake:
         if isinstance(answer, Mapping):
             answer = answer.get(request.target) or answer.get(request.path) or Response(404)
         return answer if isinstance(answer, Response) else answer(request)
+
+
+@dataclass(frozen=True, slots=True)
+class _FakeEngine:
+    """Sends all routes to one fake upstream."""
+
+    settings: Settings
+    fake: _Fake
+
+    def forward(self, route: RouteSettings | None) -> App:
+        routing = self.settings.routing
+        return self.fake if routing.upstream_hosts or routing.default_cluster else self._forward_routed
+
+    def mirror(self, route: RouteSettings, app: App) -> App:
+        return app
+
+    def enter(self, route: RouteSettings, app: App) -> App:
+        return app
+
+    def _forward_routed(self, request: Request) -> Response:
+        if request.route is None:
+            raise NoRoute("no route takes it")
+        return self.fake(request)
 
 
 class TestClient:
@@ -147,7 +171,10 @@ class TestClient:
     def from_config(
         cls, config: str | os.PathLike[str], upstream: Upstream | None = None, **options: Any
     ) -> TestClient:
-        """Make a client for the stack of a configuration, given as its path or as its text.
+        """Make a client for the stack and the routes of a configuration, given as its path or as its text.
+
+        ``upstream`` stands for all servers; which of them a request went to is its ``route``. Time-outs,
+        limits and mirrors of routes are the engine's, and not there.
 
         ``options`` are those of the constructor, except ``trusted``: the configuration says who is.
         Raises ``ConfigError`` as the ``pyrox`` command would.
@@ -155,7 +182,10 @@ class TestClient:
         is_text = isinstance(config, str) and "\n" in config
         settings = parse_settings(cast(str, config)) if is_text else load_settings(os.fspath(config))
         use_plugin_paths(settings)
-        client = cls(load_stack(settings), upstream, **options)
+        client = cls((), upstream, **options)
+        routes = _FakeEngine(settings, client._fake)
+        innermost = build_routes(settings, routes) if settings.routes.sections else client._fake
+        client._app = build_stack(load_stack(settings), innermost)
         client._use(settings)
         return client
 

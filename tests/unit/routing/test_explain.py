@@ -59,7 +59,7 @@ def test_a_route_is_told_with_all_that_follows(explained) -> None:  # type: igno
         "routes, in the order in which they are tried:",
         "  api       priority 79: taken",
         "  rest      priority 58: ClientIP(`10.0.0.0/8`): the client is 127.0.0.1",
-        "  patterns  priority 41: HostRegexp(`^x`): the host is 'a.test'",
+        "  patterns  priority 37: HostRegexp(`^x`): the host is 'a.test'",
         "  old       priority 29: Path(`/old`): the path is '/v1/x'; Cookie(`old`): there is no cookie old",
         "stack: request_id, headers",
         "route: api",
