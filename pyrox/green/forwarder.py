@@ -90,17 +90,17 @@ class UpstreamExchange:
             return
         self.is_closed = True
         self.member.in_flight -= 1
-        if self.pool is None:
+        pool, upload = self.pool, self.upload
+        if pool is None:
             return
         on_boundary = self.keep_alive and (self.reader is None or self.reader.is_complete)
-        if self.is_uploading:
-            assert self.upload is not None
-            self.upload.stop()
+        if upload is not None and not upload.is_complete:
+            upload.stop()
             on_boundary = False
         if on_boundary:
-            self.pool.checkin(self.connection)
+            pool.checkin(self.connection)
         else:
-            self.pool.discard(self.connection)
+            pool.discard(self.connection)
 
 
 class Forwarder:

@@ -35,12 +35,15 @@ class LeastConn(Policy):
         member = lineup.pick(self._random())
         if not member.in_flight:
             return member
-        loads = [(member.in_flight + _HALF) / member.weight for member in lineup.members]
-        least = min(loads)
-        if loads.count(least) == 1:
-            return lineup.members[loads.index(least)]
-        equals = [member for member, load in zip(lineup.members, loads, strict=True) if load == least]
-        return Lineup(equals).pick(self._random())
+        members = lineup.members
+        if lineup.is_even:  # the same, and quicker
+            least = min([member.in_flight for member in members])
+            equals = [member for member in members if member.in_flight == least]
+            return equals[int(self._random() * len(equals))]
+        loads = [(member.in_flight + _HALF) / member.weight for member in members]
+        least_load = min(loads)
+        equals = [member for member, load in zip(members, loads, strict=True) if load == least_load]
+        return equals[0] if len(equals) == 1 else Lineup(equals).pick(self._random())
 
 
 class RandomTwo(Policy):

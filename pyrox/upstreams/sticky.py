@@ -91,7 +91,7 @@ class Sticky(Policy):
     def answered(
         self, member: Member, request: Request, response: Response, seconds: float, now: float
     ) -> None:
-        if self._member_of(request) is not member:
+        if self._named_by(request.state.get(self._key)) is not member:
             secure = request.scheme == "https"
             response.headers.add("Set-Cookie", self._cookie.field_for(self._value_of(member), secure))
 
@@ -111,6 +111,9 @@ class Sticky(Policy):
             request.state[self._key] = given
         elif request._state is not None:
             given = request._state.get(self._key)
+        return self._named_by(given)
+
+    def _named_by(self, given: bytes | None) -> Member | None:
         if given is None:
             return None
         member = self._named.get(given.partition(b".")[0])

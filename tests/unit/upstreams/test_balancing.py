@@ -61,13 +61,18 @@ def test_least_conn_takes_the_one_with_the_fewest_for_its_weight() -> None:
     assert {policy.choose(lineup, GET, NOW) for _ in range(50)} == {group[1]}
 
 
-def test_least_conn_shares_among_equals_by_weight() -> None:
-    group = members(1, 3, 1)
-    for member, in_flight in zip(group, (1, 4, 9), strict=True):
-        member.in_flight = in_flight
+@pytest.mark.parametrize(
+    ("weights", "in_flight", "share"), [((1, 1, 1), (2, 2, 9), 0.5), ((1, 3, 1), (1, 4, 9), 0.25)], ids=str
+)
+def test_least_conn_shares_among_equals_by_weight(
+    weights: tuple[int, ...], in_flight: tuple[int, ...], share: float
+) -> None:
+    group = members(*weights)
+    for member, number in zip(group, in_flight, strict=True):
+        member.in_flight = number
     policy, lineup = LeastConn(Random(1).random), Lineup(group)
     found = shares(policy.choose(lineup, GET, NOW) for _ in range(4000))
-    assert found == {"s0": pytest.approx(0.25, abs=0.03), "s1": pytest.approx(0.75, abs=0.03)}
+    assert found == {"s0": pytest.approx(share, abs=0.03), "s1": pytest.approx(1 - share, abs=0.03)}
 
 
 def test_random_two_never_takes_the_busiest() -> None:
