@@ -228,12 +228,13 @@ def _settle_odd_name(request: Request, field: Field, limits: HeadLimits) -> None
     CGI, WSGI and PHP read X_User and X-User as one name, so one could be used to forge the other.
     """
     name = field[0]
-    if b"_" in name and limits.underscore_headers == "reject":
+    is_odd = b"_" in name
+    if is_odd and limits.underscore_headers == "reject":
         raise ClientError("header name with an underscore")
     is_claim = name.replace(b"_", b"-") in limits.identity_fields
-    if is_claim or limits.underscore_headers == "drop":
+    if is_claim or (is_odd and limits.underscore_headers == "drop"):
         request.headers.fields.remove(field)
-    if is_claim and b"_" not in name:
+    if is_claim and not is_odd:
         request.claims = [*(request.claims or ()), field]
 
 

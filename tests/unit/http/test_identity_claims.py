@@ -58,6 +58,14 @@ def test_other_names_with_underscores_are_what_the_option_says() -> None:
     assert "x_other" not in parse_request_head(head(b"X_Other: 1"), limits("drop")).headers
 
 
+@pytest.mark.parametrize("underscores", ["drop", "allow", "reject"])
+@pytest.mark.parametrize("name", [b"Keep-Alive", b"Trailer", b"Proxy-Connection", b"Proxy-Authorization"])
+def test_fields_of_this_hop_are_no_claims(name: bytes, underscores: str) -> None:
+    request = parse_request_head(head(name + b": x", b"X-Kept: 1"), limits(underscores))
+    assert [field[0] for field in request.headers.fields] == [b"host", b"x-kept"]
+    assert request.claims is None
+
+
 def received(side: ClientSide, *lines: bytes) -> list[str]:
     request = parse_request_head(head(*lines), limits())
     side.receive(request)
