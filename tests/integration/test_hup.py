@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -60,21 +61,27 @@ def test_clients_that_pause_between_their_requests_lose_none_either() -> None:
         assert len(set(load.workers) - set(map(str, first))) == 2
 
 
+def names_of_workers(proxy: Proxy) -> list[str]:
+    names = []
+    for pid in Master(proxy).workers():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            names.append(Path(f"/proc/{pid}/comm").read_text().strip())
+    return names
+
+
 def test_reloads_on_the_heels_of_each_other_end_with_the_last_one() -> None:
     with running_proxy(TELL, workers=2, python_path=[PLUGINS]) as proxy:
-        first = serving(proxy, 2)
+        serving(proxy, 2)
         with Load(proxy.address, 8, keep_alive=False, target="/pid") as load:
             load.wait_for(50)
-            for count in (3, 1, 2):
-                path = proxy.folder / "pyrox.ini"
-                path.write_text(path.read_text().replace("[core]", f"[core]\nproc_name = p{count}", 1))
-                proxy.signal(signal.SIGHUP)
+            for name in ("one", "two", "three"):
                 seen = proxy.error_log().count("Handling signal: hup")
+                rewrite(proxy, {**TELL, "core": {**TELL["core"], "proc_name": name}})
+                proxy.signal(signal.SIGHUP)
                 proxy.wait_until(
                     lambda seen=seen: proxy.error_log().count("Handling signal: hup") > seen, "its start"
                 )
-                path.write_text(as_ini(TELL, proxy.folder))
-            Master(proxy).wait_for_workers(2, none_of=first)
+            proxy.wait_until(lambda: names_of_workers(proxy) == ["three", "three"], "the last name", 30.0)
             load.wait_for(50)
         assert load.failures == []
 
