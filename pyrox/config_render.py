@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from pyrox.config_environment import escape
-from pyrox.config_verbatim import VERBATIM_ROUTE_OPTIONS, write_verbatim
+from pyrox.config_verbatim import VERBATIM_ROUTE_OPTIONS, read_rule, write_verbatim
 from pyrox.errors import ConfigError
 from pyrox.settings import RawOptions, RawValue, Settings
 
@@ -83,7 +83,9 @@ class _Writer:
                 if not value:
                     continue
                 if isinstance(value, str) and key in VERBATIM_ROUTE_OPTIONS:
-                    self._write(("routes", name), key, value, _quote_verbatim)
+                    self._write(
+                        ("routes", name), key, value, _quote_rule if key == "match" else _quote_verbatim
+                    )
                 elif not isinstance(value, Mapping):
                     self.option(("routes", name), key, value)
 
@@ -137,6 +139,11 @@ def _quote_verbatim(value: str) -> str:
     """Return ``value``, which is read as it stands, in the syntax of the file; raises as ``_quote``."""
     text = _escape(value)
     return write_verbatim(text) or _quote_text(text, in_list=False)
+
+
+def _quote_rule(rule: str) -> str:
+    text = _escape(rule)
+    return write_verbatim(text, read_rule) or _quote_text(text, in_list=False)
 
 
 def _escape(text: str) -> str:

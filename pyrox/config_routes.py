@@ -69,9 +69,18 @@ def _weighted_cluster(text: str) -> WeightedCluster:
     return WeightedCluster(name, int(weight[1]) if weight else 1)
 
 
+def check_headers(value: Raw) -> tuple[str, ...]:
+    """Read ``Name: value`` items; a comma in one that stands in quotes is the value's."""
+    items = [value] if isinstance(value, str) else value
+    texts = tuple(item.strip() for item in items if item.strip())
+    header_fields(texts)
+    return texts
+
+
 CHECKS: dict[str, Callable[..., object]] = {
     "weighted_clusters": check_weighted_clusters,
     "percent": check_percent,
+    "header_list": check_headers,
 }
 
 
@@ -86,7 +95,6 @@ def _problems_of(route: RouteSettings, known: list[str], largest: int) -> Iterat
     yield from _faults("add_prefix", lambda: route.add_prefix and path_argument(route.add_prefix))
     yield from _faults("replace_path", lambda: Rewriting(pattern=route.replace_path))
     yield from _faults("redirect", lambda: route.redirect and RedirectTemplate(route.redirect))
-    yield from _faults("respond_headers", lambda: header_fields(route.respond_headers))
     yield from _faults("fallback_on", lambda: failures_of(route.fallback_on))
     if not dict(_faults("replace_path", lambda: Rewriting(pattern=route.replace_path))):
         pair = (route.replace_path, route.replace_with)

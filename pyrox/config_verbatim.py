@@ -9,7 +9,7 @@ before configobj parses them, and put in afterwards as references are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pyrox.config_environment import References
 
@@ -25,6 +25,7 @@ VERBATIM_ROUTE_OPTIONS = frozenset(("match", "redirect", "replace_path", "replac
 
 _QUOTED = re.compile(r"""\s*(["'])((?:(?!\1).)*)\1\s*(?:\s#.*)?$""")
 _COMMENT = re.compile(r"\s#.*")
+_RULE = re.compile(r"""(?:`[^`]*`|'[^']*'|"[^"]*"|(?!\s#).)*+""")
 
 
 def hide_verbatim(lines: Iterable[str], references: References) -> Iterator[str]:
@@ -48,14 +49,19 @@ def hide_verbatim(lines: Iterable[str], references: References) -> Iterator[str]
             if value.lstrip().startswith(_TRIPLE_QUOTES):
                 quotes = _left_open(value.lstrip())
             elif _is_verbatim(section, is_inner, references.show(key)):
-                line = line[: option.start(2)] + references.hide_text(read_verbatim(value))
+                read = read_rule if section == "routes" and _plain(key) == "match" else read_verbatim
+                line = line[: option.start(2)] + references.hide_text(read(value))
         yield line
 
 
 def _is_verbatim(section: str, is_inner: bool, key: str) -> bool:
     if section == "pipeline":
         return not is_inner and "." in key
-    return section == "routes" and is_inner and key.strip("'\"") in VERBATIM_ROUTE_OPTIONS
+    return section == "routes" and is_inner and _plain(key) in VERBATIM_ROUTE_OPTIONS
+
+
+def _plain(key: str) -> str:
+    return key.strip("'\"")
 
 
 def read_verbatim(written: str) -> str:
@@ -68,12 +74,21 @@ def read_verbatim(written: str) -> str:
     return quoted[2] if quoted else _COMMENT.sub("", written, count=1).strip()
 
 
-def write_verbatim(value: str) -> str | None:
-    """Return ``value`` so that ``read_verbatim`` gives it back, or None when it takes three quotes."""
+def read_rule(written: str) -> str:
+    """Return the rule of a route: as ``read_verbatim``, but a ``#`` in one of its texts begins no comment."""
+    quoted = _QUOTED.match(written)
+    if quoted:
+        return quoted[2]
+    rule = _RULE.match(written)
+    return rule[0].strip() if rule else ""
+
+
+def write_verbatim(value: str, read: Callable[[str], str] = read_verbatim) -> str | None:
+    """Return ``value`` so that ``read`` gives it back, or None when it takes three quotes."""
     if "\n" in value:
         return None
     for written in (value or '""', f'"{value}"', f"'{value}'"):
-        if not written.startswith(_TRIPLE_QUOTES) and read_verbatim(f" {written}") == value:
+        if not written.startswith(_TRIPLE_QUOTES) and read(f" {written}") == value:
             return written
     return None
 

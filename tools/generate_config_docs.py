@@ -93,6 +93,7 @@ KINDS = {
     "peer_list": "list of networks and `unix`",
     "weighted_clusters": "list of clusters",
     "percent": "per cent",
+    "header_list": "list of `Name: value`",
     "path": "file",
     "output": "file or `-`",
     "directory_list": "list of directories",

@@ -34,7 +34,7 @@ def keys_of(rule: Rule) -> list[Key]:
     if isinstance(rule, Call):
         return _keys_of_call(rule)
     if isinstance(rule, Or):
-        keys = [key for item in rule.items for key in keys_of(item)]
+        keys = [*dict.fromkeys(key for item in rule.items for key in keys_of(item))]
         return keys if len(keys) <= _MOST_KEYS else _EVERYTHING
     found = _EVERYTHING
     if isinstance(rule, And):
@@ -45,13 +45,18 @@ def keys_of(rule: Rule) -> list[Key]:
     return [*dict.fromkeys(found)]
 
 
-def says_all(rule: Rule) -> bool:
-    """Tell whether the keys of ``rule`` say all of it, so that it holds wherever one of them fits."""
-    calls = rule.items if isinstance(rule, And) else (rule,)
-    functions = [call.function for call in calls if isinstance(call, Call) and _is_key(call)]
-    hosts = functions.count("Host")
-    # Two of a kind would be two demands, of which a key holds one.
-    return len(functions) == len(calls) and hosts <= 1 and len(calls) - hosts <= 1
+def remainder(rule: Rule) -> Rule | None:
+    """Return what is still to be asked where a key of ``rule`` fits; None when the keys say all of it."""
+    items = rule.items if isinstance(rule, And) else (rule,)
+    said = [item for item in items if isinstance(item, Call) and _is_key(item)]
+    rest = [item for item in items if item not in said]
+    hosts = sum(call.function == "Host" for call in said)
+    # Of two demands of a kind, a key holds only one.
+    if hosts > 1 or len(said) - hosts > 1 or any(keys_of(item) != _EVERYTHING for item in rest):
+        return rule
+    if not rest:
+        return None
+    return rest[0] if len(rest) == 1 else And(tuple(rest))
 
 
 def _is_key(call: Call) -> bool:

@@ -186,8 +186,7 @@ def _shown(token: str) -> str:
 
 def _why_no_token(rest: str) -> str:
     if rest[0] in "`'\"":
-        comment = "a # after a blank begins a comment, unless all of the rule is in quotes"
-        return f"the {rest[0]} has no end; {comment}"
+        return f"the {rest[0]} has no end"
     if rest[0] in "&|":
         return f"{rest[0]!r} stands alone; write {rest[0] * 2}"
     return f"{rest[0]!r} has no meaning here"

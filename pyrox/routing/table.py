@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pyrox.errors import ClientError
 from pyrox.http.message import Request
-from pyrox.routing.index import RouteIndex, keys_of, says_all
+from pyrox.routing.index import RouteIndex, keys_of, remainder
 from pyrox.routing.paths import MOST_DIFFERENCES, readings
 from pyrox.routing.predicates import compile_rule
 from pyrox.routing.rule import Rule
@@ -31,9 +31,8 @@ class RouteTable:
         self._index = RouteIndex()
         for rank, entry in enumerate(self.rules):
             self._index.add(rank, keys_of(entry.rule))
-        self._predicates = [
-            None if says_all(entry.rule) else compile_rule(entry.rule) for entry in self.rules
-        ]
+        rests = [remainder(entry.rule) for entry in self.rules]
+        self._predicates = [None if rest is None else compile_rule(rest) for rest in rests]
 
     def find(self, request: Request) -> int | None:
         """Return the rank of the route that ``request`` takes, None when there is none.

@@ -44,7 +44,14 @@ calls = st.one_of(
     call("Cookie", st.sampled_from(NAMES), st.sampled_from(VALUES)),
     call("ClientIP", st.sampled_from(("10.0.0.0/8", "10.0.0.1", "::1"))),
 )
-rules = st.recursive(
+by_path = st.one_of(call("PathPrefix", paths), call("Path", paths), call("PathPrefix", paths, paths))
+usual = st.one_of(  # as people write them: what the index knows all of, or most of
+    by_path,
+    st.tuples(call("Host", hosts), by_path).map(" && ".join),
+    st.tuples(by_path, calls).map(" && ".join),
+    st.tuples(by_path, by_path, by_path).map("{0[0]} && ({0[1]} || {0[2]})".format),
+)
+unusual = st.recursive(
     calls,
     lambda inner: st.one_of(
         st.tuples(inner, inner).map(" && ".join).map("({})".format),
@@ -54,6 +61,7 @@ rules = st.recursive(
     ),
     max_leaves=6,
 )
+rules = usual | unusual
 tables = st.lists(st.tuples(rules, st.sampled_from((0, 0, 0, 7, 30))), max_size=12)
 targets = st.one_of(
     paths,

@@ -137,10 +137,11 @@ def test_faults_of_stacks_are_named_with_their_route_and_those_of_middleware_onc
         assert caught.value.problems == [
             "p.ini: [routes] [[a]] stack: 'hedders' has no section [[hedders]] and is not built in; "
             "did you mean headers?",
-            "p.ini: [routes] [[a]] stack: 'request_id' stands in [middleware] stack, which every request passes",
+            "p.ini: [routes] [[a]] stack: 'request_id' stands in [middleware] stack, "
+            "which every request passes",
             "p.ini: [routes] [[a]] stack: 'filters' can only stand in [middleware] stack",
             "p.ini: [routes] [[a]] stack: 'headers' is listed twice",
-            "p.ini: [middleware] [[broken]] class: cannot import no: ModuleNotFoundError: No module named 'no'; "
-            "put the directory that it is in into [core] plugin_paths",
+            "p.ini: [middleware] [[broken]] class: cannot import no: ModuleNotFoundError: "
+            "No module named 'no'; put the directory that it is in into [core] plugin_paths",
             "p.ini: [middleware] [[odd]] response_sett: unknown option; did you mean response_set?",
         ]
