@@ -132,7 +132,11 @@ def _tell_route(told: Explanation, settings: Settings, route: RouteSettings, req
         told.target = sent.target
         return Response(200)
 
-    answer = make_action(route, forward, _unchanged)(request)
+    try:
+        answer = make_action(route, forward, _unchanged)(request)
+    except ClientError as error:
+        told.status, told.reason, told.clusters = error.status, error.detail, []
+        return
     if not told.clusters:
         told.status, told.location = answer.status, answer.headers.get("location", "")
         told.reason = "redirect" if route.redirect else "fixed answer"

@@ -61,6 +61,13 @@ def readings(path: str) -> tuple[str, ...] | None:
     return tuple(found)
 
 
+def leads_up(path: str) -> bool:
+    """Tell whether a server may find a ``..`` in ``path``, which is as sent."""
+    if _is_odd(path) is None:
+        return False
+    return ".." in _without_parameters(_with_slashes(_with_backslashes(as_matched(path)))).split("/")
+
+
 def as_matched(path: str) -> str:
     """Return ``path`` in the form in which paths are compared, all of it read as it stands."""
     if not path.isascii() or " " in path:

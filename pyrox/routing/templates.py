@@ -6,7 +6,8 @@ import re
 from urllib.parse import quote
 
 from pyrox.config_report import did_you_mean
-from pyrox.routing.paths import after_prefix, as_matched
+from pyrox.errors import ClientError
+from pyrox.routing.paths import after_prefix, as_matched, leads_up
 from pyrox.routing.regex import compile_regex
 
 PLACEHOLDERS = ("scheme", "host", "path", "query", "target")
@@ -63,10 +64,16 @@ class Rewriting:
         self._parts = _parts(replacement, self._pattern.groups if self._pattern else 0)
 
     def rewrite(self, target: str) -> str:
-        """Return the target to ask for instead of ``target``; its query stays."""
+        """Return the target to ask for instead of ``target``; its query stays.
+
+        Raises ``ClientError`` 400 for a path with ``..`` in it. ``/v1/../v1/a`` is under ``/v1`` in all its
+        readings, but with ``/public`` in place of that prefix it would lead out of ``/public``.
+        """
         if target == "*":
             return target
         path, mark, query = target.partition("?")
+        if leads_up(path):
+            raise ClientError("a path with .. in it cannot be rewritten")
         if self._strip:
             rest = after_prefix(path, self._strip)
             if rest is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pyrox.errors import ClientError
 from pyrox.routing.templates import RedirectTemplate, Rewriting
 
 
@@ -72,6 +73,25 @@ def test_what_is_no_url_is_refused(template: str, reason: str) -> None:
 )
 def test_paths_are_rewritten_and_queries_stay(rewriting: Rewriting, target: str, expected: str) -> None:
     assert rewriting.rewrite(target) == expected
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v1/../v1/a",
+        "/v1/x/..",
+        "/v1/%2e%2e/v1/a",
+        "/v1/..%2fv1/a",
+        "/v1\\..\\v1",
+        "/v1/..;x/v1",
+        "/v1/x%5c..%5C",
+    ],
+)
+def test_no_path_climbs_out_of_the_prefix_that_it_is_given(target: str) -> None:
+    with pytest.raises(ClientError) as caught:
+        Rewriting("/v1", "/public").rewrite(target)
+    assert caught.value.status == 400
+    assert Rewriting("/v1", "/public").rewrite("/v1/./..a/a..?/../") == "/public/./..a/a..?/../"
 
 
 @pytest.mark.parametrize(
