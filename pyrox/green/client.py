@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pyrox")
 
+# What a middleware may raise besides exceptions proper: its own timeout, and sys.exit(), which ends its
+# request and not the worker with all its clients.
+_FAILURES = (Exception, Timeout, SystemExit)
+
 
 class ClientConnection:
     """Reads requests, lets the stack answer them, sends the answers; one greenlet each."""
@@ -189,7 +193,7 @@ class ClientConnection:
             raise
         except ProxyError as error:
             return self._refuse(exchange, error)
-        except (Exception, Timeout) as error:  # a middleware's own timeout is no Exception
+        except _FAILURES as error:
             log_failure(f"{exchange.request!r} failed", error)
             return self._refuse(exchange, internal_error(error))
 
@@ -229,7 +233,7 @@ class ClientConnection:
             error.__traceback__ = None
             log.warning("%r: %s; aborted", request, _with_server(exchange, error))
             return False
-        except (Exception, Timeout) as error:
+        except _FAILURES as error:
             log_failure(f"{request!r}: the response failed on its way", error)
             if not self.stream.is_closed:
                 return self._send(exchange, self._refuse(exchange, internal_error(error)))

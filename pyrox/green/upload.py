@@ -45,7 +45,7 @@ class Upload:
             self.is_complete = True
         except UpstreamClosed:
             pass  # an early answer may be waiting; reading it, or its absence, is the other's part
-        except (Exception, gevent.Timeout) as error:
+        except (Exception, gevent.Timeout, SystemExit) as error:
             self._destination.fail(error)
         finally:
             self.ended = self._destination.now

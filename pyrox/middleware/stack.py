@@ -62,7 +62,7 @@ def _layer(name: str, middleware: App, innermost: CodeType | None) -> App:
     def layer(request: Request) -> Response:
         try:
             response = call(request)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             _blame(error, name, innermost)
             raise
         try:
@@ -90,7 +90,7 @@ def _direct_call(app: Any) -> App:
     return bound
 
 
-def _blame(error: Exception, name: str, innermost: CodeType | None) -> None:
+def _blame(error: BaseException, name: str, innermost: CodeType | None) -> None:
     """Record where ``error`` was raised, the first time that it comes out of a layer."""
     if "middleware" in error.__dict__:
         return
@@ -107,14 +107,14 @@ def _blame(error: Exception, name: str, innermost: CodeType | None) -> None:
             raise
 
 
-def _name(error: Exception, name: str) -> None:
+def _name(error: BaseException, name: str) -> None:
     # Into __dict__, because an exception class may forbid setting attributes.
     error.__dict__["middleware"] = name
     if not isinstance(error, ProxyError):
         error.__dict__.setdefault("__notes__", []).append(f"in middleware {name!r}")
 
 
-def _passed_through(error: Exception, code: CodeType) -> bool:
+def _passed_through(error: BaseException, code: CodeType) -> bool:
     return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
 
 

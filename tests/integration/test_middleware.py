@@ -46,7 +46,7 @@ STACK = {
     "sleeps": "scenarios.Sleeps",
     "early": "scenarios.AnswersEarly",
     "replaces": "scenarios.Replaces",
-    "filters": "scenarios.Filters",
+    "filtered": "scenarios.Filters",
     "fails": "scenarios.FailsInBody",
     "notes": "scenarios.Notes",
     "local": "scenarios.AnswersLocally",
@@ -112,6 +112,19 @@ def test_middleware_that_raises_is_a_500_with_one_traceback_that_names_it(
     assert "LookupError: this is a mistake in a middleware" in log
     record = record_of(proxy, target)
     assert (record["answered_by"], record["error"]) == ("raises", "proxy_internal_error")
+
+
+def test_middleware_that_calls_exit_ends_its_request_and_not_the_worker(
+    proxy: Proxy, client: Client, new_log: Callable[[], str], expected_tracebacks: None
+) -> None:
+    workers = proxy.worker_pids(1)
+    assert client.ask(get("/raises/exit")).status == 500
+    with Client(proxy.address) as other:
+        assert not other.ask(get("/raises/body")).is_complete  # its head was out already
+    log = new_log()
+    assert log.count("Traceback") == 2
+    assert "in middleware 'raises'" in log
+    assert proxy.worker_pids(1) == workers
 
 
 def test_middleware_that_returns_none_is_a_500_with_one_traceback_that_names_it(

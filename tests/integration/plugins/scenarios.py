@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,7 +31,16 @@ class Raises(AtPath):
     def handle(self, request: Request) -> Response:
         if request.path.endswith("/late"):
             self.app(request)
+        if request.path.endswith("/exit"):
+            sys.exit("this is a mistake in a middleware")
+        if request.path.endswith("/body"):
+            return Response(200, self.exiting_body())
         raise LookupError("this is a mistake in a middleware")
+
+    @staticmethod
+    def exiting_body() -> Iterator[bytes]:
+        yield b"begun"
+        sys.exit("this is a mistake in a body")
 
 
 class RaisesHTTPError(AtPath):
