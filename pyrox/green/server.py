@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import Any
 
 import gevent
@@ -74,6 +75,10 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
         self._share.opened()
         sock = RawSocket(listener.family, listener.type, listener.proto, fileno=fd)
         sock.setblocking(False)
+        if listener.family != socket.AF_UNIX:
+            # Inherited from the listener only by what connected after it was set there: who came earlier
+            # would wait 40 ms for each small piece of a streamed body (Nagle's algorithm).
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock, address
 
     def do_close(self, sock: RawSocket, *_: Any) -> None:
