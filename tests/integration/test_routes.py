@@ -459,3 +459,47 @@ def test_a_share_of_the_requests_is_copied() -> None:
             client.ask(get("/v1/x"))
         copies = len(shadow.requests)
         assert 20 <= copies <= 110  # 60 is expected; beyond lies one chance in millions
+
+
+EVERYTHING = """
+[logging]
+access_log =
+[middleware]
+stack = garbage,
+[[garbage]]
+class = routing.Garbage
+[routes]
+[[all]]
+match = PathPrefix(`/v1`) && Query(`a`)
+cluster = {broken}
+stack = headers
+strip_prefix = /v1
+max_body_size = 1m
+exchange = 30
+mirror = {shadow}
+fallback = {spare}
+fallback_on = error, 503
+[[answer]]
+match = Path(`/answer`)
+respond = 200
+"""
+SICK = response(b"sick", status="503 Service Unavailable")
+
+
+@pytest.mark.parametrize("request_", [get("/v1/a?a"), get("/v1/%2e/a?a"), get("/v1/../a?a"), get("/answer")])
+def test_routes_leave_no_garbage_behind(request_: bytes) -> None:
+    def collected(client: Client) -> int:
+        return int(client.ask(get("/garbage")).body)
+
+    with Origin(serve(SICK)) as broken, Origin(serve(OK)) as shadow, Origin(serve(OK)) as spare:
+        text = EVERYTHING.format(broken=broken.url, shadow=shadow.url, spare=spare.url)
+        with running_proxy(text, python_path=[PLUGINS]) as proxy:
+            with Client(proxy.address) as client:
+                collected(client)
+            for times in (20, 200):  # the first fill the caches
+                for _ in range(times):
+                    with Client(proxy.address) as client:
+                        client.ask(request_)
+                with Client(proxy.address) as client:
+                    found = collected(client)
+            assert found < 100  # an exchange that leaves a cycle leaves many objects
