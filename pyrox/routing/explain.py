@@ -23,6 +23,7 @@ from pyrox.settings import RouteSettings, Settings
 from pyrox.upstreams.building import DEFAULT_CLUSTER, make_clusters
 
 _FIXED = ("hash", "sticky")  # what they choose does not depend on what was chosen before
+_DEMO = "http://demo.invalid"  # the demo upstream gets its port from the worker that it is in
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +156,15 @@ def _tell_limits(told: Explanation, settings: Settings, route: RouteSettings | N
 
 def _server_of(settings: Settings, name: str, request: Request) -> tuple[str, bool]:
     """Return the server that a worker which has just started would choose, and whether any would."""
-    clusters = make_clusters(settings.routing.upstream_hosts, settings.clusters.sections, lambda: 0.0)
+    hosts = [_DEMO if host == "demo" else host for host in settings.routing.upstream_hosts]
+    clusters = make_clusters(hosts, settings.clusters.sections, lambda: 0.0)
     if name not in clusters:
         return name, True  # it is the URL of one
     section = settings.clusters.sections.get(name)
     balance = section.balance if section is not None else "round_robin"
     member = clusters[name].choose(request, 0.0)
-    return member.server.url, len(clusters[name].members) == 1 or balance in _FIXED
+    url = "demo" if member.server.url == _DEMO else member.server.url
+    return url, len(clusters[name].members) == 1 or balance in _FIXED
 
 
 _Finder = Callable[[Subject, str], str]

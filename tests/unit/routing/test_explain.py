@@ -132,3 +132,12 @@ def test_without_routes_everything_goes_to_the_default(
     assert "route: none, so the default\ncluster: upstream_hosts\nserver: http://a:1\nasked for: /x\n" in (
         capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize(("hosts", "doubt"), [("demo", ""), ("demo, http://a:1", ", or another")])
+def test_the_demo_upstream_is_a_server_like_others(
+    hosts: str, doubt: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pyrox.ini").write_text(f"[routing]\nupstream_hosts = {hosts}\n")
+    assert main(["explain", "-c", str(tmp_path / "pyrox.ini"), "/x"]) == 0
+    assert f"server: demo{doubt}" in capsys.readouterr().out
