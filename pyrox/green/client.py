@@ -207,7 +207,8 @@ class ClientConnection:
         if error.source == "upstream":
             log.warning("%r: %s", request, _with_server(exchange, error))
         else:
-            log.info("%r from %s refused: %r", request, self.side.address, error)
+            what = request or exchange.raw_request_line[:80] or "a request"
+            log.info("%s from %s refused: %r", what, self.side.address, error)
         if error.status == 502 and error.source == "upstream":
             error.status = self.engine.error_status
         response = error_response(error, request.headers.get("accept") if request else None)

@@ -220,7 +220,15 @@ def test_plain_http_is_told_so_in_the_clear(listener: Proxy, method: str) -> Non
     listener.wait_until(lambda: len(listener.error_log()) > before, "a line in the log")
     said = listener.error_log()[before:].splitlines()
     assert len(said) == 1
-    assert " INFO " in said[0]
+    assert " INFO a request from 127.0.0.1 refused: " in said[0]
+
+
+def test_a_line_that_is_no_request_is_quoted_in_the_error_log(listener: Proxy, authority: Authority) -> None:
+    with tls_client(listener.address, authority.client()) as client:
+        client.send(b"rubbish " + b"x" * 100 + b"\r\n\r\n")
+        assert client.read_response().status == 400
+    quoted = "b'rubbish " + "x" * 72 + "' from 127.0.0.1 refused: ClientError(400, "
+    listener.wait_until(lambda: quoted in listener.error_log(), "the line that quotes it")
 
 
 def test_plain_http_on_the_tls_port_is_in_the_access_log(listener: Proxy) -> None:
