@@ -19,7 +19,7 @@ from pyrox.errors import ConfigError
 from pyrox.green.arbiter import PyroxArbiter
 from pyrox.green.arbiter_log import ArbiterLog
 from pyrox.green.daemon import Background
-from pyrox.green.listeners import HANDED_OVER, inherited_listeners, open_listeners
+from pyrox.green.listeners import HANDED_OVER, close_listeners, inherited_listeners, open_listeners
 from pyrox.green.tls_contexts import Tls
 from pyrox.green.worker import APP_LOAD_ERROR, ProxyWorker
 from pyrox.settings import Settings
@@ -50,6 +50,9 @@ def run(load: Load) -> int:
             _check_alone(application)
         inherited = inherited_listeners(os.environ, application.cfg)
         listeners = open_listeners(application.settings, application.cfg, inherited)
+        # Else clients would be let in where nobody serves them any more.
+        unused = {bind: listener for bind, listener in inherited.items() if bind not in listeners}
+        close_listeners(unused, unlink=False)
     except ConfigError as error:
         print(error, file=sys.stderr, flush=True)
         return EXIT_NOT_NOW

@@ -110,7 +110,7 @@ class PyroxArbiter(Workforce):
         try:
             settings = self.app.load_settings()
             tls = Tls(settings)
-            listeners = open_listeners(settings, self.app.config_of(settings), self._current.listeners)
+            listeners = open_listeners(settings, self.app.config_of(settings), self._open_listeners())
         except Exception as error:  # no room for a process, say: nothing here may end what serves
             trace = None if isinstance(error, ConfigError) else error
             self.log.error("%s:\n%s", _NOT_RELOADED, error, exc_info=trace)
@@ -127,6 +127,10 @@ class PyroxArbiter(Workforce):
         self._take_over(self._current)
         self._warn()
         self._move_pid_file()
+
+    def _open_listeners(self) -> Listeners:
+        """Return what is open, also for the generation that serves until the current one is complete."""
+        return {**(self._former.listeners if self._former else {}), **self._current.listeners}
 
     def _warn(self) -> None:
         settings = self._current.settings
@@ -231,8 +235,12 @@ class PyroxArbiter(Workforce):
     def maybe_promote_master(self) -> None:
         """Become the only master when the old one has gone."""
         was_second = self.master_pid
+        # gunicorn would end this master, too, when the file of one that was killed seems to be in use.
+        pid_file, self.pidfile = self.pidfile, None
         super().maybe_promote_master()
+        self.pidfile = pid_file
         if was_second and not self.master_pid:
+            self._move_pid_file()
             self._notifier.follow(self.pid)
 
     # --- the end ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -32,7 +33,9 @@ class ArbiterLog(Logger):  # type: ignore[misc]
 def give_logs_to_workers(settings: Settings) -> None:
     """Make the log files the workers' own: they reopen them after a rotation, without root's rights.
 
-    A file that is somebody else's on purpose stays so when it is not root's. Raises ``OSError``.
+    A file that is somebody else's on purpose stays so when it is not root's. Neither a link nor a file with
+    two names is given away: whoever may write to the folder could have put another file's there. Raises
+    ``OSError``.
     """
     user, group = worker_account(settings.core)
     if user == os.geteuid():
@@ -40,5 +43,17 @@ def give_logs_to_workers(settings: Settings) -> None:
     for path in (settings.logging.logfile, settings.logging.access_log):
         if path is not None and path != "-":
             LogFile(path).close()
-            if os.stat(path).st_uid == os.geteuid():
-                os.chown(path, user, group)
+            _give(path, user, group)
+
+
+def _give(path: str, user: int, group: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.geteuid():
+            return
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise OSError(f"{path!r} is no file of its own")
+        os.fchown(descriptor, user, group)
+    finally:
+        os.close(descriptor)

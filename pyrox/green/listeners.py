@@ -6,6 +6,7 @@ the text of its bind, so that a reload touches only those that changed.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -114,7 +115,21 @@ def _open(bind: str, cfg: Any) -> Any:
     address = parse_address(bind)
     if isinstance(address, int):
         return _adopt(address, cfg)
-    return gunicorn_sockets._sock_type(address)(address, cfg, log)
+    if isinstance(address, str) and _is_served(address):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        return gunicorn_sockets._sock_type(address)(address, cfg, log)
+    finally:
+        os.umask(umask)  # gunicorn leaves its own behind when it cannot bind
+
+
+def _is_served(path: str) -> bool:
+    """Whether somebody listens at the unix socket: gunicorn would put another in its place."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) in (0, errno.EAGAIN)  # EAGAIN: its backlog is full
 
 
 def _adopt(descriptor: int, cfg: Any) -> Any:

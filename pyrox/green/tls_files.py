@@ -39,8 +39,8 @@ class CertificateFiles:
 
     def __init__(self, settings: Settings) -> None:
         self._paths = _paths(settings)
+        self._seen = self._pending = self._look()  # first, so that what changes now is new later
         self.pems = {label: _read(*paths) for label, paths in self._paths.items()}
-        self._seen = self._pending = self._look()
         # Closed with the last reference to this: a master makes one for each reload.
         self._memory = FileIO(os.memfd_create("pyrox-certificates"), "w+")
         self._digest = bytes(_DIGEST_SIZE)

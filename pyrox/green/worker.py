@@ -55,6 +55,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
     board: Board
     seat: Seat
     generation: int
+    alive: bool
     is_retired = False
 
     def init_process(self) -> None:
@@ -177,8 +178,8 @@ class ProxyWorker(Worker):  # type: ignore[misc]
                 server.accept_waiting()
             server.close()
         drain = Drain(engine)
-        drain.begin(self.seat.order)
         self._wake.clear()
+        drain.begin(self.seat.order)
         while not self._at_once and drain.proceed():
             self._beat(_DRAIN_BEAT)
             if self._wake.is_set():  # another signal, perhaps with another order
@@ -191,7 +192,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
     def notify(self) -> None:
         """Tell the master that this worker is alive; leave when the master is gone."""
         super().notify()
-        if self.ppid != os.getppid():
+        if self.alive and self.ppid != os.getppid():
             self.log.info("the master is gone, worker %s leaves", self.pid)
             self.alive = False
 
@@ -218,6 +219,8 @@ class ProxyWorker(Worker):  # type: ignore[misc]
 
     def _reopen_logs(self) -> None:
         self.log.reopen_files()
+        while not self.booted:  # a middleware that waits while it is made lets this run
+            gevent.sleep(_POLL)
         self.engine.access_log.reopen()
 
     def init_signals(self) -> None:
