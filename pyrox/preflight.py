@@ -9,7 +9,7 @@ import sys
 import traceback
 from typing import NoReturn
 
-from pyrox.accounts import become_worker
+from pyrox.accounts import become_worker, worker_account
 from pyrox.config_report import Report
 from pyrox.errors import ConfigError
 from pyrox.settings import Settings
@@ -38,9 +38,12 @@ def check_logs(settings: Settings) -> None:
 def check_middleware(settings: Settings) -> None:
     """Import and construct every middleware of the stack, and throw it away.
 
-    Raises ``ConfigError`` with every problem; what only its author can understand is also shown with its
-    traceback.
+    Where the workers run as somebody else, a process that gives up this one's rights does it. Raises
+    ``ConfigError`` with every problem; what only its author can understand is also shown with its traceback.
     """
+    if _workers_are_others(settings):
+        check_middleware_in_child(settings)
+        return
     from pyrox.middleware.stack import check_stack
 
     check_stack(settings)
@@ -53,7 +56,7 @@ def check_middleware_in_child(settings: Settings) -> None:
     could never hand them a newer one. A mistake found in a worker, on the other hand, is found too late:
     after a reload there would be none left that serves.
     """
-    if not _has_middleware(settings):
+    if not _has_middleware(settings) and not _workers_are_others(settings):
         return
     reader, writer = os.pipe()
     child = os.fork()
@@ -76,6 +79,25 @@ def _has_middleware(settings: Settings) -> bool:
     return bool(settings.middleware.stack or pipeline.upstream or pipeline.downstream or of_routes)
 
 
+def _workers_are_others(settings: Settings) -> bool:
+    return worker_account(settings.core) != (os.geteuid(), os.getegid())
+
+
+def _folders_of_code(settings: Settings) -> list[str]:
+    folders = (os.path.dirname(os.__file__), os.path.dirname(__file__), *settings.core.plugin_paths)
+    return [folder for folder in folders if os.path.isdir(folder)]
+
+
+def _check_readable(folders: list[str], settings: Settings) -> None:
+    """Tell of folders by their names: the imports that fail would be anywhere, and blame what is no fault."""
+    report = Report(settings.source, {})
+    for folder in folders:
+        if not os.access(folder, os.R_OK | os.X_OK):
+            key = "user" if settings.core.user else "group"
+            report.add("core", key, f"the workers may not read {folder!r}, which has code that they run")
+    report.raise_if_any()
+
+
 def _run_child(settings: Settings, writer: int) -> NoReturn:
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
@@ -83,8 +105,10 @@ def _run_child(settings: Settings, writer: int) -> NoReturn:
         signal.alarm(_CHECK_TIMEOUT)
         # A module edited twice within a second would leave bytecode that looks fresh and is not.
         sys.dont_write_bytecode = True
+        folders = _folders_of_code(settings)
         become_worker(settings.core)
         try:
+            _check_readable(folders, settings)
             check_middleware(settings)
         except ConfigError as error:
             problems = error.problems

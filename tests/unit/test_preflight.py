@@ -126,6 +126,15 @@ class TestMiddleware:
         assert "Traceback" in capfd.readouterr().err
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try what another account may do")
+@pytest.mark.parametrize("check", [preflight.check_middleware, preflight.check_middleware_in_child])
+def test_code_that_the_workers_may_not_read_is_a_problem(check: Check, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    reason = f"the workers may not read {str(tmp_path)!r}, which has code that they run"
+    core = f"[core]\nplugin_paths = {tmp_path}\n[middleware]\nstack =\n"
+    assert f"p.ini: [core] user: {reason}" in problems_of(check, core.replace("]", "]\nuser = nobody", 1))
+
+
 def test_nothing_is_imported_into_this_process(module: Callable[[str], str]) -> None:
     target = module("def Probe(app): return app\n")
     preflight.check_middleware_in_child(
