@@ -240,6 +240,10 @@ class PyroxArbiter(Workforce):
         super().maybe_promote_master()
         self.pidfile = pid_file
         if was_second and not self.master_pid:
+            if self.cfg.pidfile:
+                left = Pidfile(self.cfg.pidfile)
+                left.pid = was_second  # killed, though its number is not free until its parent asks for it
+                left.unlink()
             self._move_pid_file()
             self._notifier.follow(self.pid)
 
