@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pyrox.config import parse_settings
+from pyrox.green.arbiter_log import give_logs_to_workers
 from tests.integration.conftest import PLUGINS
 from tests.integration.kit import get
 from tests.integration.test_hup import NOT_RELOADED, rewrite
@@ -146,12 +148,11 @@ def test_file_that_a_worker_puts_in_the_place_of_a_log_is_not_given_to_it(
     os.chown(logs, pwd.getpwnam("daemon").pw_uid, -1)
     assert callable(make)
     make(secret, logs / "access.log")
-    config = {**NOWHERE, "core": {"user": "daemon"}, "logging": {"access_log": str(logs / "access.log")}}
-    with running_proxy(config) as proxy:
-        proxy.wait_for_log("cannot be given to the workers")
-        assert secret.stat().st_uid == 0
-        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-        proxy.kill_all()
+    settings = parse_settings(f"[core]\nuser = daemon\n[logging]\naccess_log = {logs}/access.log")
+    with pytest.raises(OSError, match=r"access\.log"):
+        give_logs_to_workers(settings)
+    assert secret.stat().st_uid == 0
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
 
 
 # --- the end of a master ------------------------------------------------------------------------------
