@@ -137,10 +137,10 @@ class PyroxArbiter(Workforce):
         for warning in (*tls_warnings(settings), *route_warnings(settings)):
             self.log.warning("%s", warning)
 
-    def on_failed_generation(self) -> None:
-        """Go back to the generation that still serves; the workers of the new one retire."""
+    def on_failed_generation(self) -> bool:
+        """Go back to what was served before a reload that is under way; the workers of the new one retire."""
         if self._former is None:
-            return
+            return False
         self.log.error("%s: a new worker cannot start", _NOT_RELOADED)
         failed, self._current, self._former = self._current, self._former, None
         self._close_unused(failed.listeners, self._current.listeners)
@@ -148,6 +148,7 @@ class PyroxArbiter(Workforce):
         self._take_over(self._current)
         self._move_pid_file()
         self._notifier.ready("not reloaded")
+        return True
 
     def _take_over(self, generation: Generation) -> None:
         """Let the workers that are forked from now on be of ``generation``."""

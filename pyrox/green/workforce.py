@@ -149,16 +149,17 @@ class Workforce(Arbiter):  # type: ignore[misc]
                 self._on_failed_boot(worker, status)
 
     def _on_failed_boot(self, worker: ProxyWorker, status: int) -> None:
+        if worker.generation == self.generation and self.on_failed_generation():
+            return
         if not any(other.seat.is_serving for other in self.WORKERS.values()):
             is_refusal = os.waitstatus_to_exitcode(status) == APP_LOAD_ERROR
             raise HaltServer(
                 "a worker cannot start", APP_LOAD_ERROR if is_refusal else self.WORKER_BOOT_ERROR
             )
-        if worker.generation == self.generation:
-            self.on_failed_generation()
 
-    def on_failed_generation(self) -> None:
-        """Called when a worker of the current generation could not start while others serve."""
+    def on_failed_generation(self) -> bool:
+        """Called when a worker of the current generation could not start; whether there is another now."""
+        return False
 
     # --- leaving ---
 

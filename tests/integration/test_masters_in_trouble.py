@@ -110,6 +110,37 @@ def umask_of(pid: int) -> int:
     return int(status.partition("Umask:")[2].split()[0], 8)
 
 
+@pytest.mark.usefixtures("expected_tracebacks")
+def test_reload_that_fails_is_undone_also_when_the_last_old_worker_was_killed_meanwhile(
+    tmp_path: Path,
+) -> None:
+    go, bad = tmp_path / "go", tmp_path / "bad"
+    (tmp_path / "late_fault.py").write_text(
+        "import os, time\nimport gevent.monkey\nfrom pyrox import Middleware\n"
+        "class LateFault(Middleware):\n"
+        "    def __init__(self, app, fails: bool = False):\n        super().__init__(app)\n"
+        "        if fails and gevent.monkey.is_module_patched('socket'):\n"
+        f"            open({str(bad)!r}, 'w').close()\n"
+        f"            while not os.path.exists({str(go)!r}):\n                time.sleep(0.02)\n"
+        "            raise OSError('only a worker sees this')\n"
+    )
+    tell = {"tell": {"class": "processes.TellWorker"}}
+    late = {"class": "late_fault.LateFault"}
+    good = {**TELL, "middleware": {"stack": "tell, late", **tell, "late": late}}
+    with running_proxy(good, python_path=[PLUGINS, tmp_path]) as proxy:
+        [old] = serving(proxy, 1)
+        rewrite(
+            proxy, {**TELL, "middleware": {"stack": "tell, late", **tell, "late": {**late, "fails": "yes"}}}
+        )
+        proxy.signal(signal.SIGHUP)
+        proxy.wait_until(bad.exists, "a worker that is about to fail")
+        os.kill(old, signal.SIGKILL)
+        proxy.wait_for_log(f"worker {old} ended by SIGKILL")
+        go.touch()
+        proxy.wait_for_log(f"{NOT_RELOADED}: a new worker cannot start")
+        assert old not in serving(proxy, 1)
+
+
 # --- what is somebody else's --------------------------------------------------------------------------
 
 
