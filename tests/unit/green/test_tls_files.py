@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyrox.config import parse_settings
+from pyrox.green import tls_files
 from pyrox.green.tls_contexts import Tls
 from pyrox.green.tls_files import LISTENER, UPSTREAM, CertificateFiles, as_file, label_of
 from pyrox.settings import Settings
@@ -96,6 +97,23 @@ def test_change_is_taken_when_it_is_seen_twice(used: Pair, new: Pair) -> None:
     files = CertificateFiles(settings_of(used))
     assert [files.reread() for _ in range(2)] == [False, False]
     new.copy_to(used)
+    assert [files.reread() for _ in range(3)] == [False, True, False]
+    assert files.pems[LISTENER] == (new.cert.read_bytes(), new.key.read_bytes())
+
+
+def test_change_while_the_files_are_read_first_is_taken_later(
+    used: Pair, new: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = tls_files._read
+
+    def read_too_early(cert_file: str, key_file: str) -> tuple[bytes, bytes]:
+        pem = read(cert_file, key_file)
+        new.copy_to(used)
+        return pem
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tls_files, "_read", read_too_early)
+        files = CertificateFiles(settings_of(used))
     assert [files.reread() for _ in range(3)] == [False, True, False]
     assert files.pems[LISTENER] == (new.cert.read_bytes(), new.key.read_bytes())
 
