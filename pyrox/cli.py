@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from pyrox import __version__
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if [*argv[:1]] == ["explain"]:
         from pyrox.explain import main as explain_main
 
-        return explain_main(argv[1:])
+        return _until_read_enough(partial(explain_main, argv[1:]))
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "demo":
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 def _with_config(arguments: argparse.Namespace) -> int:
     path, overrides = arguments.config or DEFAULT_CONFIG, _overrides(arguments)
     if arguments.print_config:
-        return _print_config(path, overrides)
+        return _until_read_enough(partial(_print_config, path, overrides))
     if arguments.check:
         return _check(path, overrides)
     from pyrox.green.application import run
@@ -121,6 +121,17 @@ def _check(path: str, overrides: Overrides) -> int:
         print(f"{path}: warning: {warning}", file=sys.stderr)
     print(f"{path}: configuration OK")
     return 0
+
+
+def _until_read_enough(tell: Callable[[], int]) -> int:
+    """Return the status of ``tell``, which prints; a reader that ends first, as head does, is no fault."""
+    try:
+        status = tell()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the exit
+        return 0
+    return status
 
 
 def _print_config(path: str, overrides: Overrides) -> int:

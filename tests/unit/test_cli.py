@@ -227,3 +227,14 @@ def test_demo_gets_its_binds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.main(["demo"]) == 5
     assert cli.main(["demo", "-b", "127.0.0.1:0", "-b", "unix:/tmp/x.sock"]) == 5
     assert seen == [[], ["127.0.0.1:0", "unix:/tmp/x.sock"]]
+
+
+@pytest.mark.parametrize("arguments", [["--print-config"], ["explain", "/"]])
+def test_reader_that_has_read_enough_is_no_fault(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "p.ini").write_text("")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "pyrox", *arguments, "-c", str(tmp_path / "p.ini")]
+    with open(writer, "wb") as pipe:
+        ended = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
