@@ -35,24 +35,33 @@ def give_logs_to_workers(settings: Settings) -> None:
 
     A file that is somebody else's on purpose stays so when it is not root's. Neither a link nor a file with
     two names is given away: whoever may write to the folder could have put another file's there. Raises
-    ``OSError``.
+    ``OSError`` after all that can be given were.
     """
     user, group = worker_account(settings.core)
     if user == os.geteuid():
         return
+    errors = []
     for path in (settings.logging.logfile, settings.logging.access_log):
         if path is not None and path != "-":
-            LogFile(path).close()
-            _give(path, user, group)
+            try:
+                LogFile(path).close()
+                _give(path, user, group)
+            except OSError as error:
+                errors.append(str(error))
+    if errors:
+        raise OSError("; ".join(errors))
 
 
 def _give(path: str, user: int, group: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    is_pipe = stat.S_ISFIFO(os.stat(path).st_mode)  # as /dev/stdout may be, which is a link
+    follow = 0 if is_pipe else os.O_NOFOLLOW
+    descriptor = os.open(path, os.O_WRONLY | follow | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         if status.st_uid != os.geteuid():
             return
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        is_plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        if not (stat.S_ISFIFO(status.st_mode) if is_pipe else is_plain):
             raise OSError(f"{path!r} is no file of its own")
         os.fchown(descriptor, user, group)
     finally:
