@@ -127,6 +127,7 @@ def test_second_upgrade_at_a_time_is_refused() -> None:
         serving(proxy, 1)
         master = master_of(proxy)
         successor = master.start_successor(workers=1)
+        proxy.wait_for_log("upgrading from the master")  # before that a signal ends it
         for pid in (master.pid, successor.pid):
             os.kill(pid, signal.SIGUSR2)
         proxy.wait_until(lambda: proxy.error_log().count("USR2 ignored") == 2, "two refusals")
