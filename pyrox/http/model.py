@@ -96,7 +96,6 @@ class HttpMessage:
     # All headers if _has_all, else those that were asked for, None in place of one that was removed.
     _headers: dict[str, HttpHeader | None]
     _has_all = False
-    _index: dict[bytes, Field] | None = None  # the native fields by name; one scan serves several lookups
     _found: Mapping[str, HttpHeader] = {}  # what `headers` was at first; others in it came from elsewhere
 
     def __init__(self, version: Text = "1.1") -> None:
@@ -117,7 +116,7 @@ class HttpMessage:
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: what a filter sees of the message, without the exchange behind it."""
         state = {"_headers": self.headers, "_has_all": True, "_native": self._detached()}
-        return {key: value for key, value in self.__dict__.items() if key not in ("_found", "_index")} | state
+        return {key: value for key, value in self.__dict__.items() if key != "_found"} | state
 
     @property
     def headers(self) -> dict[str, HttpHeader]:
@@ -175,7 +174,6 @@ class HttpMessage:
         no text; the native message is then as it was, and this one of no more use.
         """
         if not self._headers and not self._has_all:
-            self._index = None
             return
         changes = self._missing() if self._has_all else {}
         added: list[Field] = []
@@ -197,7 +195,6 @@ class HttpMessage:
             self._native.headers.fields = _replaced(self._native.headers.fields, changes)
         if added:
             self._native.headers.fields += added
-        self._index = None  # whoever has the message now may change it
 
     def _missing(self) -> dict[bytes, list[Field]]:
         """Return the names of the native message that are not among the headers, each with no lines."""
@@ -212,26 +209,19 @@ class HttpMessage:
         header = self._headers.get(key)
         if header is not None or self._has_all or key in self._headers:
             return header
-        lines = self._lines_of(key.encode())
+        wanted = key.encode()
+        lines = [field for field in self._native.headers.fields if field[0] == wanted]
         if lines:  # with the spelling of its first line, as `headers` has it
-            values = [line[2].decode("latin-1") for line in lines]
-            header = HttpHeader._of(lines[0][1].decode("latin-1"), values)
+            header = _new(HttpHeader)
+            header.name = name = lines[0][1].decode("latin-1")
+            header.values = [line[2].decode("latin-1") for line in lines]
+            header._sent = (name, *header.values)
         elif key in _FRAMING and key in (framing := self._framing()):
             header = HttpHeader._of(*framing[key])
         else:
             return None
         self._headers[key] = header
         return header
-
-    def _lines_of(self, name: bytes) -> list[Field]:
-        fields = self._native.headers.fields
-        index = self._index
-        if index is None:
-            index = self._index = {field[0]: field for field in fields}
-        found = index.get(name)
-        if found is None:
-            return []
-        return [found] if len(index) == len(fields) else [field for field in fields if field[0] == name]
 
     def _find_all(self) -> dict[str, HttpHeader]:
         found: dict[str, tuple[str, list[str]]] = {}
