@@ -151,15 +151,23 @@ def balanced(request: pytest.FixtureRequest) -> Iterator[Proxy]:
             yield proxy
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+SHARES = {name: weight / sum(WEIGHTS.values()) for name, weight in WEIGHTS.items()}
+
+
+@pytest.mark.parametrize("policy", [policy for policy in POLICIES if policy != "ewma"])
 def test_shares_are_the_weights(balanced: Proxy, policy: str) -> None:
     counts = spread(balanced, REQUESTS, lambda number: f"/{policy}/?user={number}")
-    for name, weight in WEIGHTS.items():
-        share = weight / sum(WEIGHTS.values())
+    for name, share in SHARES.items():
         chance = 3 * sqrt(share * (1 - share) / REQUESTS)
-        # On a busy machine the servers are not all as quick, and that is what ewma goes by.
-        room = 0.1 if policy == "ewma" else 0.02
-        assert abs(counts[name] / REQUESTS - share) < room + chance, counts
+        assert abs(counts[name] / REQUESTS - share) < 0.02 + chance, counts
+
+
+def test_ewma_starves_no_server_that_is_about_as_quick(balanced: Proxy) -> None:
+    # It goes by the latencies that it measures, and follows a single slow answer for seconds: on a machine
+    # with other work to do they are never equal. Where they are, in unit tests, its shares are the weights.
+    counts = spread(balanced, REQUESTS, lambda number: "/ewma/")
+    for name, share in SHARES.items():
+        assert counts[name] / REQUESTS > share / 3, counts
 
 
 @pytest.mark.parametrize("policy", ["round_robin", "least_conn"])
