@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import NoReturn
 
 from pyrox.accounts import become_worker, worker_account
@@ -63,7 +65,7 @@ def check_middleware_in_child(settings: Settings) -> None:
     if child == 0:
         _run_child(settings, writer)
     os.close(writer)
-    with open(reader, encoding="utf-8", errors="replace") as report:
+    with _ended_by_a_stop(child), open(reader, encoding="utf-8", errors="replace") as report:
         *problems, verdict = report.read().split("\0")
     with contextlib.suppress(ChildProcessError):  # a master that reaps all children was faster
         os.waitpid(child, 0)
@@ -71,6 +73,28 @@ def check_middleware_in_child(settings: Settings) -> None:
         problems.append(f"{settings.source}: [middleware]: making the middleware ended the process")
     if problems:
         raise ConfigError(problems)
+
+
+@contextlib.contextmanager
+def _ended_by_a_stop(child: int) -> Iterator[None]:
+    """Let a signal that stops this process end ``child`` too: it would otherwise be waited for first."""
+    formers: dict[int, Callable[[int, FrameType | None], object]] = {}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        formers[number](number, frame)
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        former = signal.getsignal(signum)
+        if callable(former):
+            formers[signum] = former
+            signal.signal(signum, stop)
+    try:
+        yield
+    finally:
+        for number, handler in formers.items():
+            signal.signal(number, handler)
 
 
 def _has_middleware(settings: Settings) -> bool:
