@@ -160,7 +160,7 @@ def test_addresses_come_and_go_and_those_that_stay_are_not_touched() -> None:
         assert set(load.reasons()) == {"HTTP/1.1 502 Bad Gateway"}
         with Client(("127.0.0.1", ports[1])) as client:
             assert client.ask(get()).status == 502
-        # The master closes it when the last of the old workers has gone, which may be after the new ones serve.
+        # The master closes it when the last of the old workers has gone: after the new ones serve.
         path = proxy.folder / "p.sock"
         proxy.wait_until(lambda: not path.exists(), "removal of the socket that nobody serves")
 
