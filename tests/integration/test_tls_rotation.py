@@ -62,15 +62,15 @@ def config(used: Pair) -> Config:
     }
 
 
-def serial_shown(proxy: Proxy, authority: Authority, name: str = "localhost") -> int:
+def serial_shown(proxy: Proxy, authority: Authority, name: str = "localhost") -> str:
     with tls_client(proxy.address, authority.client(), name) as client:
         assert client.ask(PING).status == 204
         return serial_of(client)
 
 
-def serial_of(client: Client) -> int:
+def serial_of(client: Client) -> str:
     assert isinstance(client.socket, ssl.SSLSocket)
-    return int(client.socket.getpeercert()["serialNumber"], 16)  # type: ignore[index, arg-type]
+    return str(client.socket.getpeercert()["serialNumber"])  # type: ignore[index]
 
 
 def wait_for(proxy: Proxy, authority: Authority, pair: Pair) -> None:
@@ -82,7 +82,7 @@ def wait_for(proxy: Proxy, authority: Authority, pair: Pair) -> None:
         in_a_row = in_a_row + 1 if serial_shown(proxy, authority) == expected else 0
         return in_a_row == 30
 
-    proxy.wait_until(is_shown, f"certificate {expected:X}", timeout=SOON)
+    proxy.wait_until(is_shown, f"certificate {expected}", timeout=SOON)
 
 
 def test_new_files_are_used_and_open_connections_go_on(
@@ -255,10 +255,10 @@ def test_client_certificate_for_servers_is_shown_and_replaced(
     server.load_cert_chain(old.cert, old.key)
     server.load_verify_locations(authority.ca_file)
     server.verify_mode = ssl.CERT_REQUIRED
-    shown: list[int] = []
+    shown: list[str] = []
 
     def note(connection) -> None:
-        shown.append(int(connection.socket.getpeercert()["serialNumber"], 16))
+        shown.append(connection.socket.getpeercert()["serialNumber"])
 
     script = [start_tls(server), note, expect_request(), send(OK), expect_close()]
     settings = {**config(used), "ssl": {}, "upstream": {**used.options, "ca_file": str(authority.ca_file)}}

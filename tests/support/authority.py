@@ -33,12 +33,12 @@ class Pair:
         """The two as options of a configuration."""
         return {"cert_file": str(self.cert), "key_file": str(self.key)}
 
-    def serial(self) -> int:
-        """The certificate's serial number."""
+    def serial(self) -> str:
+        """The certificate's serial number in hexadecimal, whole octets as OpenSSL writes them."""
         output = subprocess.run(
             ["openssl", "x509", "-in", self.cert, "-noout", "-serial"], capture_output=True, check=True
         )
-        return int(output.stdout.strip().partition(b"=")[2], 16)
+        return output.stdout.decode().strip().partition("=")[2]
 
     def copy_to(self, other: Pair) -> None:
         """Put these files in the place of the other's, each at once, as tools for certificates do."""
@@ -61,12 +61,21 @@ class Authority:
         self._run("req", "-x509", *_NEW_KEYS["ec"], "-nodes", "-keyout", "ca.key", "-out", "ca.pem", *subject)
 
     def issue(
-        self, name: str, *, names: str = "", subject: str = "", days: int = 2, key: str = "ec", more: str = ""
+        self,
+        name: str,
+        *,
+        names: str = "",
+        subject: str = "",
+        days: int = 2,
+        key: str = "ec",
+        more: str = "",
+        serial: str = "",
     ) -> Pair:
         """Make a key and a certificate for it.
 
         ``names`` are alternative names as OpenSSL writes them (``DNS:a.test``), ``subject`` is its
-        ``/CN=...``, ``days`` below 0 makes it expired, ``more`` are further lines of its extensions.
+        ``/CN=...``, ``days`` below 0 makes it expired, ``more`` are further lines of its extensions, ``serial`` is its number in
+        hexadecimal digits, random when empty.
         """
         pair = Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
         extensions = self.folder / f"{name}.ext"
@@ -74,7 +83,8 @@ class Authority:
         extensions.write_bytes(lines.encode(errors="surrogateescape"))  # names of any bytes
         request = ("-subj", subject or f"/CN={name}", "-utf8", "-nodes", "-out", f"{name}.csr")
         self._run("req", *_NEW_KEYS[key], "-keyout", pair.key.name, *request)
-        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", str(days))
+        number = ("-set_serial", f"0x{serial}") if serial else ("-CAcreateserial",)
+        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", *number, "-days", str(days))
         files = ("-in", f"{name}.csr", "-extfile", extensions.name, "-out", pair.cert.name)
         self._run("x509", "-req", *files, *signing)
         return pair
