@@ -25,11 +25,13 @@ from pyrox.green.board import Board, Seat, Stage
 from pyrox.green.drain import Drain
 from pyrox.green.engine import Engine
 from pyrox.green.server import ProxyServer
+from pyrox.green.threads import run_in_pool
 from pyrox.green.tls_contexts import ignore_undecodable_names
 from pyrox.prints import print_at_once
 from pyrox.profiler import profiling
 from pyrox.redirect import RedirectToHttps
 from pyrox.settings import Settings
+from pyrox.threads import use_runner
 
 if TYPE_CHECKING:
     from pyrox.green.demo import DemoServer
@@ -69,6 +71,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         monkey.patch_all()
         hub.reinit()
         ignore_undecodable_names()
+        use_runner(run_in_pool)
         self._wake = Event()
         self._at_once = False
         with profiling(self.app.settings.core):
