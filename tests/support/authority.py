@@ -74,8 +74,8 @@ class Authority:
         """Make a key and a certificate for it.
 
         ``names`` are alternative names as OpenSSL writes them (``DNS:a.test``), ``subject`` is its
-        ``/CN=...``, ``days`` below 0 makes it expired, ``more`` are further lines of its extensions, ``serial`` is its
-        number in hexadecimal digits, random when empty.
+        ``/CN=...``, ``days`` below 0 makes it expired, ``more`` are further lines of its extensions,
+        ``serial`` is its number in hexadecimal digits, random when empty.
         """
         pair = Pair(self.folder / f"{name}.pem", self.folder / f"{name}.key")
         extensions = self.folder / f"{name}.ext"
