@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from math import inf
 
 from pyrox.errors import NoHealthyServer
 from pyrox.http.message import Request, Response
 from pyrox.upstreams.lineup import Lineup
-from pyrox.upstreams.member import Member
+from pyrox.upstreams.member import HEALTH, Member, Reason
 from pyrox.upstreams.policy import Policy, RoundRobin
+from pyrox.upstreams.watcher import Watcher
 
 _RAMP_STEPS = 50  # in which the weight of a member that starts slowly grows
 
@@ -20,6 +22,9 @@ class Cluster:
     * ``policy`` makes the policy, once for the primary members and once for the backups.
     * ``slow_start``: seconds in which the weight of a member that recovered grows from next to nothing to
       all of it; 0 for at once.
+    * ``panic``: from 0 to 1. When a smaller share of the primary members is healthy, and no backup is, they
+      are all chosen from, whatever their health: so few would break down under the work of all, and when
+      nearly all look ill it may be the look that is wrong. 0 for never.
     * ``listens``: whether ``answered`` and ``failed`` must be called; for others that would be in vain.
 
     Raises ``ValueError`` when there is no member that is no backup.
@@ -31,33 +36,98 @@ class Cluster:
         members: Sequence[Member],
         policy: Callable[[], Policy] = RoundRobin,
         slow_start: float = 0.0,
+        panic: float = 0.0,
     ) -> None:
         self.name = name
         self.members = tuple(members)
-        primaries = [member for member in members if not member.is_backup]
-        backups = [member for member in members if member.is_backup]
-        if not primaries:
+        if all(member.is_backup for member in members):
             raise ValueError(f"cluster {name!r} has no server that is not a backup")
-        self._primary = _Rank(primaries, policy())
-        self._backup = _Rank(backups, policy()) if backups else None
+        self._make_policy = policy
+        self._primary = _Rank(policy())
+        self._backup: _Rank | None = None
         self._slow_start = slow_start
-        self._ramps_at = inf  # when the next step of a slow start is due
+        self._panic = panic
+        self._watchers: list[Watcher] = []
+        self.is_panicking = False
         self.listens = self._primary.policy.listens or slow_start > 0
+        self._ranks: tuple[_Rank, ...] = ()  # those that have somebody to choose from
+        # When the lineups are to be made anew: at once after a change, or at the next step of a slow start.
+        self._due = inf
+        self._arrange()
 
     def choose(self, request: Request, now: float, tried: Collection[Member] = ()) -> Member:
         """Return the member for ``request``, none of ``tried``.
 
-        Raises ``NoHealthyServer`` (503) when every member was tried.
+        Raises ``NoHealthyServer`` (503) when every member was tried or may not be chosen now.
         """
-        if now >= self._ramps_at:
-            self._ramp(now)
-        primary = self._primary
-        if not tried:
-            return primary.policy.choose(primary.lineup, request, now)
-        for rank in self._ranks():
+        if now >= self._due:
+            self._settle(now)
+        if not tried and self._ranks:
+            first = self._ranks[0]
+            return first.policy.choose(first.lineup, request, now)
+        for rank in self._ranks:
             if any(member not in tried for member in rank.lineup.members):
                 return rank.policy.choose_other(rank.lineup, request, now, tried)
-        raise NoHealthyServer(f"cluster {self.name}: every server was tried")
+        raise NoHealthyServer(f"cluster {self.name}: {self._why_nobody()}")
+
+    # --- who may be chosen ---
+
+    def exclude(self, member: Member, reason: Reason, now: float) -> None:
+        """Choose ``member`` no more, until ``include`` is called for every reason there is.
+
+        What is in flight at it goes on. To call it again for the same reason changes nothing. The lineups
+        are made anew by the next choice, once for all changes until then; that takes microseconds for each
+        member of the cluster, so reasons should not come and go with every request of a large one.
+        """
+        if reason not in member.excluded:
+            member.excluded |= {reason}
+            self._due = -inf
+
+    def include(self, member: Member, reason: Reason, now: float) -> None:
+        """Take back ``reason``; a member that was away because of its health starts slowly."""
+        if reason in member.excluded:
+            member.excluded -= {reason}
+            self._due = -inf
+            if reason in HEALTH and not member.excluded & HEALTH:
+                self._start_slowly(member, now)
+
+    def update_members(self, members: Sequence[Member], now: float) -> None:
+        """Let these be the members from now on.
+
+        A server that stays keeps its ``Member``, and all that is known of it, and takes over the weight and
+        the role that are new. One that goes is chosen no more, and what is in flight at it goes on. One that
+        comes starts slowly. There may be none at all; then ``choose`` raises.
+        """
+        known = {member.server: member for member in self.members}
+        self.members = tuple(
+            self._renewed(known.pop(member.server, None), member, now)
+            for member in {member.server: member for member in members}.values()
+        )
+        for member in known.values():
+            member.excluded |= {Reason.GONE}
+        self._due = -inf
+
+    def _renewed(self, known: Member | None, member: Member, now: float) -> Member:
+        if known is None:
+            self._start_slowly(member, now)
+            return member
+        if known.full_weight != member.full_weight:
+            known.weight = known.full_weight = member.full_weight
+        known.is_backup = member.is_backup
+        return known
+
+    def _start_slowly(self, member: Member, now: float) -> None:
+        member.refuses = False
+        if self._slow_start:
+            member.recovered = now
+            self._due = -inf
+
+    # --- what became of a try ---
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell ``watcher``, too, what becomes of each try."""
+        self._watchers.append(watcher)
+        self.listens = True
 
     def answered(
         self, member: Member, request: Request, response: Response, seconds: float, now: float
@@ -67,11 +137,10 @@ class Cluster:
         The policy may change the response.
         """
         if member.refuses:
-            member.refuses = False
-            if self._slow_start:
-                member.recovered = now
-                self._ramp(now)
+            self._start_slowly(member, now)
         self._rank_of(member).policy.answered(member, request, response, seconds, now)
+        for watcher in self._watchers:
+            watcher.answered(member, response, seconds, now)
 
     def failed(self, member: Member, seconds: float, now: float, refused: bool) -> None:
         """No response came from ``member``, which was clear after ``seconds``.
@@ -81,29 +150,61 @@ class Cluster:
         if refused:
             member.refuses = True
         self._rank_of(member).policy.failed(member, seconds, now)
-
-    def _ranks(self) -> tuple[_Rank, ...]:
-        return (self._primary,) if self._backup is None else (self._primary, self._backup)
+        for watcher in self._watchers:
+            watcher.failed(member, seconds, now)
 
     def _rank_of(self, member: Member) -> _Rank:
         return self._backup if member.is_backup and self._backup is not None else self._primary
 
-    def _ramp(self, now: float) -> None:
-        """Take the next step of every slow start that is going on."""
-        ramping = [rank.ramp(now, self._slow_start) for rank in self._ranks()]
-        self._ramps_at = now + self._slow_start / _RAMP_STEPS if any(ramping) else inf
+    # --- lineups ---
+
+    def _settle(self, now: float) -> None:
+        """Take the next step of every slow start that is going on, and make the lineups anew."""
+        ramping = [member.ramp(now, self._slow_start) for member in self.members]
+        self._due = now + self._slow_start / _RAMP_STEPS if any(ramping) else inf
+        self._arrange()
+
+    def _arrange(self) -> None:
+        primaries = [member for member in self.members if not member.is_backup]
+        backups = [member for member in self.members if member.is_backup]
+        healthy = [member for member in primaries if not member.excluded & HEALTH]
+        ignored: frozenset[Reason] = frozenset()
+        self.is_panicking = len(healthy) < self._panic * len(primaries) and not _eligible(backups, ignored)
+        if self.is_panicking:
+            ignored = HEALTH
+        if backups and self._backup is None:
+            self._backup = _Rank(self._make_policy())
+        ranks = [self._primary.line_up(_eligible(primaries, ignored))]
+        if self._backup is not None:
+            ranks.append(self._backup.line_up(_eligible(backups, ignored)))
+        self._ranks = tuple(rank for rank in ranks if rank is not None)
+
+    def _why_nobody(self) -> str:
+        if self._ranks:
+            return "every server was tried"
+        if not self.members:
+            return "it has no server"
+        reasons = Counter(reason for member in self.members for reason in member.excluded)
+        counts = ", ".join(f"{reasons[reason]} {reason}" for reason in Reason if reason in reasons)
+        return f"none of {len(self.members)} servers can be chosen ({counts})"
+
+
+def _eligible(members: Sequence[Member], ignored: frozenset[Reason]) -> list[Member]:
+    return [member for member in members if member.excluded <= ignored]
 
 
 class _Rank:
-    """The primary members, or the backups."""
+    """The primary members, or the backups: their policy, and those of them that may be chosen now."""
 
     __slots__ = ("lineup", "policy")
+    lineup: Lineup
 
-    def __init__(self, members: Sequence[Member], policy: Policy) -> None:
-        self.lineup = Lineup(members)
+    def __init__(self, policy: Policy) -> None:
         self.policy = policy
 
-    def ramp(self, now: float, duration: float) -> bool:
-        ramping = [member.ramp(now, duration) for member in self.lineup.members]
-        self.lineup = Lineup(self.lineup.members)
-        return any(ramping)
+    def line_up(self, members: Sequence[Member]) -> _Rank | None:
+        """Let these be chosen from; returns this rank, or None when there are none."""
+        if not members:
+            return None
+        self.lineup = Lineup(members)
+        return self

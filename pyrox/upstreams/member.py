@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pyrox.upstreams.server import Server
+
+
+class Reason(StrEnum):
+    """Why a member may not be chosen now."""
+
+    UNHEALTHY = "unhealthy"  # its checks fail
+    EJECTED = "ejected"  # its answers are worse than the others'
+    BREAKER = "breaker"  # its circuit breaker is open
+    FULL = "full"  # it has as much to do as it may have
+    GONE = "gone"  # it stands in its cluster no more, and ends what it has begun
+
+
+# Those that are a judgement, which may be wrong, and in a panic is not believed.
+HEALTH = frozenset((Reason.UNHEALTHY, Reason.EJECTED))
 
 
 class Member:
@@ -11,6 +27,7 @@ class Member:
     * ``full_weight``: its part of the work beside the others', as configured; ``weight``: that part now,
       less while it starts slowly.
     * ``is_backup``: it is only chosen when no member is left that is none.
+    * ``excluded``: the reasons for which it may not be chosen now; see ``Cluster.exclude``.
     * ``in_flight``: tries at it that are not over, tunnels among them. The engine adds and subtracts.
     * ``latency``: seconds from a try's begin to the head of its response, as ``Ewma`` weighs them at time
       ``measured``; 0.0 when none was measured.
@@ -19,6 +36,7 @@ class Member:
     """
 
     __slots__ = (
+        "excluded",
         "full_weight",
         "in_flight",
         "is_backup",
@@ -35,6 +53,7 @@ class Member:
         self.full_weight = weight
         self.weight: float = weight
         self.is_backup = is_backup
+        self.excluded: frozenset[Reason] = frozenset()
         self.in_flight = 0
         self.latency = self.measured = 0.0
         self.refuses = False
@@ -53,7 +72,8 @@ class Member:
 
     def __repr__(self) -> str:
         backup = " backup" if self.is_backup else ""
-        return f"<Member {self.server} weight {self.weight:g}{backup}, {self.in_flight} in flight>"
+        excluded = "".join(f", {reason}" for reason in sorted(self.excluded))
+        return f"<Member {self.server} weight {self.weight:g}{backup}, {self.in_flight} in flight{excluded}>"
 
 
 LEAST_SHARE = 0.02  # of its weight; with none at all it would never be tried

@@ -48,7 +48,8 @@ class RoundRobin(Policy):
         self._start = start
         self._lineup: Lineup | None = None
         self._turns: Iterator[Member] = iter(())
-        self._weighted: tuple[tuple[Member, ...], Iterator[Member]] = (), self._turns
+        self._weighted: Iterator[Member] = self._turns
+        self._times: list[tuple[float, int, Member]] = []  # of the weighted turns: when each is due, a heap
 
     def choose(self, lineup: Lineup, request: Request, now: float) -> Member:
         if lineup is not self._lineup:
@@ -62,29 +63,48 @@ class RoundRobin(Policy):
         return member
 
     def _adopt(self, lineup: Lineup) -> None:
-        self._lineup = lineup
-        members = lineup.members
+        """Go on with the round where it is: members come and go, and none of the others may lose its turn."""
         if lineup.is_even:
-            position = int(self._start * len(members))
-            self._turns = cycle(members[position:] + members[:position])
+            self._turns = cycle(self._from_next(lineup.members))
+        else:
+            self._weigh(lineup.members)
+            self._turns = self._weighted
+        self._lineup = lineup
+
+    def _weigh(self, members: tuple[Member, ...]) -> None:
+        times = {member: time for time, _, member in self._times}
+        if times.keys() == set(members):
             return
-        # While one of them starts slowly there is a lineup every moment, and the round must go on.
-        if members != self._weighted[0]:
-            turns = _weighted_turns(members)
-            for _ in islice(turns, int(self._start * sum(member.weight for member in members))):
+        # Who was away has its first turn as if the round had begun now, and makes up for nothing.
+        begin = self._times[0][0] if times else 0.0
+        self._times = [
+            (times.get(member, begin + 0.5 / member.weight), order, member)
+            for order, member in enumerate(members)
+        ]
+        heapify(self._times)
+        self._weighted = _weighted_turns(self._times)
+        if not times:
+            for _ in islice(self._weighted, int(self._start * sum(member.weight for member in members))):
                 pass
-            self._weighted = members, turns
-        self._turns = self._weighted[1]
+
+    def _from_next(self, members: tuple[Member, ...]) -> tuple[Member, ...]:
+        """Return ``members`` so that they begin with the one whose turn is next."""
+        if self._lineup is None:
+            position = int(self._start * len(members))
+        else:
+            positions = {member: position for position, member in enumerate(members)}
+            coming = (positions.get(member) for member in islice(self._turns, len(self._lineup.members)))
+            position = next((found for found in coming if found is not None), 0)
+        return members[position:] + members[:position]
 
 
-def _weighted_turns(members: tuple[Member, ...]) -> Iterator[Member]:
+def _weighted_turns(times: list[tuple[float, int, Member]]) -> Iterator[Member]:
     """Yield members for ever: each has a turn every ``1 / weight``, and the one whose turn is next comes.
 
-    Like the smooth rounds of nginx, in O(log n) instead of O(n). A weight may change on the way.
+    Like the smooth rounds of nginx, in O(log n) instead of O(n). A weight may change on the way. ``times``
+    is a heap, and is kept.
     """
-    turns = [(0.5 / member.weight, order, member) for order, member in enumerate(members)]
-    heapify(turns)
     while True:
-        time, order, member = turns[0]
+        time, order, member = times[0]
+        heapreplace(times, (time + 1.0 / member.weight, order, member))
         yield member
-        heapreplace(turns, (time + 1.0 / member.weight, order, member))

@@ -59,7 +59,8 @@ class Hash(Policy):
 
     def _adopt(self, lineup: Lineup) -> None:
         self._lineup = lineup
-        self._factors = [(_factor(member), member) for member in lineup.members]
+        known = {member: factor for factor, member in self._factors}
+        self._factors = [(known.get(member) or _factor(member), member) for member in lineup.members]
         self._known.clear()
 
 

@@ -97,7 +97,9 @@ class Sticky(Policy):
 
     def _adopt(self, lineup: Lineup) -> None:
         self._lineup = lineup
-        self._named = {self._value_of(member).partition(".")[0].encode(): member for member in lineup.members}
+        # Those of members that have gone are forgotten, or discovery would add to them for ever.
+        self._values = {member: self._value_of(member) for member in lineup.members}
+        self._named = {value.partition(".")[0].encode(): member for member, value in self._values.items()}
 
     def _value_of(self, member: Member) -> str:
         value = self._values.get(member)
