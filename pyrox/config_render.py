@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from pyrox.config_environment import escape
-from pyrox.config_verbatim import VERBATIM_ROUTE_OPTIONS, read_rule, write_verbatim
+from pyrox.config_verbatim import RULES, VERBATIM_ROUTE_OPTIONS, read_rule, write_verbatim
 from pyrox.errors import ConfigError
 from pyrox.settings import RawOptions, RawValue, Settings
 
@@ -84,7 +84,7 @@ class _Writer:
                     continue
                 if isinstance(value, str) and key in VERBATIM_ROUTE_OPTIONS:
                     self._write(
-                        ("routes", name), key, value, _quote_rule if key == "match" else _quote_verbatim
+                        ("routes", name), key, value, _quote_rule if key in RULES else _quote_verbatim
                     )
                 elif not isinstance(value, Mapping):
                     self.option(("routes", name), key, value)
@@ -97,6 +97,8 @@ class _Writer:
                     self.section(key, 3)
                     for inner, inner_value in value.items():
                         self.option((*path, name, key), inner, inner_value)
+                elif path == ("middleware",) and key == "when" and isinstance(value, str):
+                    self._write((*path, name), key, value, _quote_rule)
                 else:
                     self.option((*path, name), key, value)
 

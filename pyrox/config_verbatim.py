@@ -1,4 +1,4 @@
-"""Values that are taken as they stand: those of ``alias.option`` in [pipeline], and the texts of routes.
+"""Values that are taken as they stand: ``alias.option`` in [pipeline], texts of routes, and rules.
 
 The former are arguments of filters, and of any form: JSON, regular expressions, SQL. The ``ConfigParser`` of
 Pyrox 0.4 passed them on untouched, where configobj sees lists, quotes and comments. Rules, patterns and
@@ -18,10 +18,12 @@ _TRIPLE_QUOTES = ("'''", '"""')
 # What configobj takes for a section marker, and for ``key = value``.
 _MARKER = re.compile(r"\s*\[.*\]\s*(?:#.*)?$")
 _OPTION = re.compile(r"""\s*(".*?"|'.*?'|[^'"=].*?)\s*=(.*)""")
-_SECTION = re.compile(r"""\s*\[\s*("|'|)(pipeline|routes)\1\s*\]\s*(?:#.*)?$""")
+_SECTION = re.compile(r"""\s*\[\s*("|'|)(pipeline|routes|middleware)\1\s*\]\s*(?:#.*)?$""")
 
 # Of the [[name]] sections of [routes].
 VERBATIM_ROUTE_OPTIONS = frozenset(("match", "redirect", "replace_path", "replace_with", "respond_body"))
+
+RULES = frozenset(("match", "when"))  # of [routes] and of [middleware]
 
 _QUOTED = re.compile(r"""\s*(["'])((?:(?!\1).)*)\1\s*(?:\s#.*)?$""")
 _COMMENT = re.compile(r"\s#.*")
@@ -34,22 +36,23 @@ def hide_verbatim(lines: Iterable[str], references: References) -> Iterator[str]
     The references in ``lines`` are hidden already. A value that begins with three quotes stays: it is read
     as in all other options, and may go over several lines.
     """
-    section = ""  # the one of the two that the line is in
+    section = ""  # the one of the three that the line is in
     is_inner = False  # ... and in a [[section]] of it
     quotes = ""  # those that end the value that goes over these lines
     for line in lines:
         if quotes:
             quotes = "" if quotes in line else quotes
         elif _MARKER.match(line):
-            is_inner = line.lstrip().startswith("[[")
-            if not is_inner:
+            marker = line.lstrip()
+            is_inner = marker.startswith("[[") and not marker.startswith("[[[")
+            if not marker.startswith("[["):
                 section = found[2] if (found := _SECTION.match(line)) else ""
         elif not line.lstrip().startswith("#") and (option := _OPTION.match(line)):
             key, value = option.groups()
             if value.lstrip().startswith(_TRIPLE_QUOTES):
                 quotes = _left_open(value.lstrip())
             elif _is_verbatim(section, is_inner, references.show(key)):
-                read = read_rule if section == "routes" and _plain(key) == "match" else read_verbatim
+                read = read_rule if _plain(key) in RULES else read_verbatim
                 line = line[: option.start(2)] + references.hide_text(read(value))
         yield line
 
@@ -57,6 +60,8 @@ def hide_verbatim(lines: Iterable[str], references: References) -> Iterator[str]
 def _is_verbatim(section: str, is_inner: bool, key: str) -> bool:
     if section == "pipeline":
         return not is_inner and "." in key
+    if section == "middleware":
+        return is_inner and _plain(key) == "when"
     return section == "routes" and is_inner and _plain(key) in VERBATIM_ROUTE_OPTIONS
 
 
@@ -75,7 +80,7 @@ def read_verbatim(written: str) -> str:
 
 
 def read_rule(written: str) -> str:
-    """Return the rule of a route: as ``read_verbatim``, but a ``#`` in one of its texts begins no comment."""
+    """Return a rule: as ``read_verbatim``, but a ``#`` in one of its texts begins no comment."""
     quoted = _QUOTED.match(written)
     if quoted:
         return quoted[2]

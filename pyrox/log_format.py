@@ -21,6 +21,7 @@ from pyrox.log_values import (
     asked,
     client_address,
     escape,
+    observed,
     phases,
     request_id,
     request_line,
@@ -113,10 +114,12 @@ def _compile_json(clock: Clock) -> Render:
 
     def render(exchange: Exchange) -> bytes:
         answered_by, error, server = exchange.answered_by, exchange.error, exchange.server
+        verdicts = observed(exchange)
         return (
             f'{{"time":"{clock.utc()}","client":{_quote(client_address(exchange))}'
             f',"peer":{_quote(exchange.peer_address)}{_asked_json(exchange)}'
             f',"status":{exchange.status},"answered_by":{_quote(answered_by) if answered_by else "null"}'
+            f',"observed":{_quote(verdicts) if verdicts else "null"}'
             f',"error":{_quote(error) if error else "null"},"upstream":{_quote(server) if server else "null"}'
             f',"retries":{exchange.retries},"bytes_in":{exchange.bytes_received}'
             f',"bytes_out":{exchange.bytes_sent}{_times_json(exchange)}}}\n'
@@ -228,6 +231,7 @@ def _known_fields(clock: Clock, server_name: str) -> dict[str, Getter]:
         "upstream_addr": lambda exchange: exchange.server or "-",
         "retries": lambda exchange: str(exchange.retries),
         "request_id": lambda exchange: request_id(exchange) or "-",
+        "observed": lambda exchange: observed(exchange) or "-",
         "request_time": lambda exchange: f"{exchange.finished - exchange.started:.6f}",
         "head_time": lambda exchange: _phase(exchange, 0),
         "middleware_time": lambda exchange: _phase(exchange, 1),

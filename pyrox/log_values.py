@@ -60,6 +60,14 @@ def request_id(exchange: Exchange) -> str | None:
     return None if identifier is None else str(identifier)
 
 
+def observed(exchange: Exchange) -> str | None:
+    """Return what middleware with ``mode = observe`` would have done, as in ``"limit=429"``, or None."""
+    request = exchange.request
+    state = None if request is None else request._state
+    verdicts = state.get("observed") if state else None
+    return ", ".join(map(str, verdicts)) if isinstance(verdicts, list) and verdicts else None
+
+
 def phases(exchange: Exchange) -> list[float | None]:
     """Return the seconds of head, middleware, connect, upstream and send; None: it never began.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from pyrox.errors import ConfigError, HTTPError, NoRoute, ProxyError
 from pyrox.http.headers import Headers
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App
+from pyrox.middleware.conditions import Conditions, take_conditions
 from pyrox.middleware.importing import failure_of, import_target
 from pyrox.middleware.options import bind_options
 from pyrox.settings import MiddlewareSettings, Settings
@@ -76,6 +77,8 @@ def _layer(name: str, middleware: App, innermost: CodeType | None) -> App:
             raise fault from None
         return response
 
+    # Whoever looks at a stack of frames sees the name: the stall watchdog, profilers, tracebacks.
+    layer.__code__ = layer.__code__.replace(co_name=f"middleware {name!r}")
     return layer
 
 
@@ -131,9 +134,13 @@ class ConfiguredMiddleware:
     name: str
     target: Callable[..., App]
     options: Mapping[str, Any]
+    conditions: Conditions = field(default_factory=Conditions)
 
     def __call__(self, app: App) -> App:
         """Raises ``ConfigError`` when the constructor finds an option wrong."""
+        return self.conditions.apply(self.name, self._make, app)
+
+    def _make(self, app: App) -> App:
         try:
             middleware = self.target(app, **self.options)
         except (TypeError, ValueError) as error:
@@ -270,10 +277,13 @@ def _layer_of(name: str, settings: Settings, report: Report) -> list[ConfiguredM
     except ImportError as error:
         report.add(_SECTION, "class", str(error), name)
         return []
+    conditions, faults = take_conditions(target, options)
     arguments, problems = bind_options(target, options)
-    for option, reason in problems:
+    for option, reason in (*faults, *problems):
         report.add(_SECTION, option, reason, name)
-    return [] if problems else [ConfiguredMiddleware(settings.source, name, target, arguments)]
+    if faults or problems:
+        return []
+    return [ConfiguredMiddleware(settings.source, name, target, arguments, conditions)]
 
 
 def _fault_of(name: str, settings: MiddlewareSettings, before: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ What is told comes out of the same objects that serve requests; only nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pyrox.errors import ClientError
@@ -13,13 +13,14 @@ from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App
 from pyrox.middleware.stack import stack_names
 from pyrox.routing.actions import make_action
+from pyrox.routing.condition import compile_condition
 from pyrox.routing.dispatch import make_table
 from pyrox.routing.paths import readings
 from pyrox.routing.predicates import compile_rule
 from pyrox.routing.rule import And, Call, Not, Rule
 from pyrox.routing.subject import Subject, host_of
 from pyrox.routing.table import RouteTable
-from pyrox.settings import RouteSettings, Settings
+from pyrox.settings import RawOptions, RouteSettings, Settings
 from pyrox.upstreams.building import DEFAULT_CLUSTER, make_clusters
 
 _FIXED = ("hash", "sticky")  # what they choose does not depend on what was chosen before
@@ -69,7 +70,9 @@ def explain(settings: Settings, request: Request) -> Explanation:
     """Tell what becomes of ``request``, as it comes out of the stack of all requests."""
     table = make_table(settings)
     paths = readings(request.path)
-    told = Explanation(host_of(request), [*(paths or ())], stack=[*stack_names(settings)])
+    told = Explanation(
+        host_of(request), [*(paths or ())], stack=_layers(settings, stack_names(settings), request)
+    )
     try:
         rank = table.find(request)
     except ClientError as error:
@@ -88,6 +91,22 @@ def explain(settings: Settings, request: Request) -> Explanation:
     if told.clusters:
         told.server, told.is_certain = _server_of(settings, told.clusters[0][0], request)
     return told
+
+
+def _layers(settings: Settings, names: Iterable[str], request: Request) -> list[str]:
+    """Return ``names``, each with what its section says of when it is asked."""
+    notes = [(name, _note(settings.middleware.sections.get(name, {}), request)) for name in names]
+    return [f"{name} ({note})" if note else name for name, note in notes]
+
+
+def _note(section: RawOptions, request: Request) -> str:
+    when = section.get("when")
+    try:
+        if isinstance(when, str) and not compile_condition(when)(request):
+            return "passed by: its when does not hold"
+    except (ClientError, ValueError) as error:
+        return f"its when: {error}"
+    return "observed" if section.get("mode") == "observe" else ""
 
 
 def why_not(rule: Rule, subject: Subject) -> str:
@@ -122,7 +141,7 @@ def _refusal(error: ClientError, table: RouteTable, request: Request, paths: lis
 
 
 def _tell_route(told: Explanation, settings: Settings, route: RouteSettings, request: Request) -> None:
-    told.stack += route.stack
+    told.stack += _layers(settings, route.stack, request)
     told.mirror, told.fallback = route.mirror, route.fallback
     _tell_limits(told, settings, route)
     total = sum(cluster.weight for cluster in route.clusters)

@@ -156,7 +156,17 @@ def test_no_value_can_end_a_line_or_leave_its_quotes(format, evil):
 
 JSON_KEYS = [
     *("time", "client", "peer", "method", "target", "version", "host", "referer", "user_agent", "request_id"),
-    *("unparsed", "status", "answered_by", "error", "upstream", "retries", "bytes_in", "bytes_out"),
+    *(
+        "unparsed",
+        "status",
+        "answered_by",
+        "observed",
+        "error",
+        "upstream",
+        "retries",
+        "bytes_in",
+        "bytes_out",
+    ),
     *("duration", "head_time", "middleware_time", "connect_time", "upstream_time", "send_time"),
 ]
 
@@ -182,6 +192,7 @@ def test_json_line_of_an_exchange_with_the_upstream():
         "unparsed": None,
         "status": 200,
         "answered_by": "upstream",
+        "observed": None,
         "error": None,
         "upstream": "http://10.0.0.1:8000",
         "retries": 1,
@@ -220,6 +231,15 @@ def test_json_line_of_a_local_answer_names_who_answered():
         None,
     )
     assert record["middleware_time"] == 0.25
+
+
+def test_verdicts_of_middleware_on_trial_are_shown():
+    exchange = make_exchange()
+    exchange.request.state["observed"] = ["limit=429", 'odd"name=403']
+    assert json_of(exchange)["observed"] == 'limit=429, odd"name=403'
+    assert line_of("$observed", exchange) == "limit=429, odd\\x22name=403\n"
+    exchange.request.state["observed"] = "a middleware's own"
+    assert json_of(exchange)["observed"] is None
 
 
 # --- formats of fields ---
