@@ -44,9 +44,10 @@ from pyrox.compat_pipeline import HttpFilterPipeline, Member, Stop, as_bytes
 from pyrox.error_log import log_failure
 from pyrox.errors import ClientError, ProxyError, UpstreamError
 from pyrox.http.body import Body, BodyFilterLike, Message
-from pyrox.http.coding import Recoded, acceptable_codings, can_decode
+from pyrox.http.coding import acceptable_codings, can_decode
 from pyrox.http.message import Request, Response
 from pyrox.http.model import HttpRequest, HttpResponse, as_text
+from pyrox.http.recoding import Recoded
 from pyrox.middleware.base import App, BodyFilter, Middleware
 
 __all__ = [

@@ -117,6 +117,9 @@ PACKAGES = ("pyrox.http", "pyrox.middleware", "pyrox.routing", "pyrox.upstreams"
 
 # Library -> the rooms that may import it.
 KEEPERS = {
+    "backports": "pyrox.http.coding",
+    "brotli": "pyrox.http.coding",
+    "compression": "pyrox.http.coding",
     "configobj": "pyrox.config",
     "httptools": "pyrox.http.head",
     "gevent": "pyrox.green",

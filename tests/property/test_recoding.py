@@ -5,13 +5,19 @@ from __future__ import annotations
 import gzip
 import zlib
 
+import brotli
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrox.errors import UpstreamError
-from pyrox.http.coding import PIECE, Recoded, acceptable_codings, can_decode
+from pyrox.http.coding import acceptable_codings, available_codings, can_decode, zstd_library
+from pyrox.http.decoding import PIECE
+from pyrox.http.recoding import Recoded
 from pyrox.middleware import BodyFilter
 from tests.property.messages import mutated, splits
+
+zstd = zstd_library()
+assert zstd is not None
 
 
 def bare_deflate(data: bytes) -> bytes:
@@ -24,8 +30,29 @@ def members(data: bytes) -> bytes:
     return gzip.compress(data[:middle]) + gzip.compress(b"") + gzip.compress(data[middle:])
 
 
-ENCODERS = {"gzip": [gzip.compress, members], "deflate": [zlib.compress, bare_deflate], "identity": [bytes]}
-DECODERS = {"gzip": gzip.decompress, "deflate": zlib.decompress, "identity": bytes}
+def brotli_quick(data: bytes) -> bytes:
+    return brotli.compress(data, quality=3)
+
+
+def zstd_frames(data: bytes) -> bytes:
+    middle = len(data) // 3
+    return zstd.compress(data[:middle]) + zstd.compress(b"") + zstd.compress(data[middle:])
+
+
+ENCODERS = {
+    "gzip": [gzip.compress, members],
+    "deflate": [zlib.compress, bare_deflate],
+    "br": [brotli_quick],
+    "zstd": [zstd.compress, zstd_frames],
+    "identity": [bytes],
+}
+DECODERS = {
+    "gzip": gzip.decompress,
+    "deflate": zlib.decompress,
+    "br": brotli.decompress,
+    "zstd": zstd.decompress,
+    "identity": bytes,
+}
 
 codings = st.lists(st.sampled_from(sorted(ENCODERS)), min_size=1, max_size=3)
 # Long ones, too, and around the size of a piece, where zlib keeps output back.
@@ -67,7 +94,7 @@ class Collect(BodyFilter):
 def recode(pieces: list[bytes], content_encoding: str) -> tuple[bytes, bytes] | None:
     """What the filter saw and what was sent; None when the body is refused."""
     collect = Collect()
-    recoded = Recoded(collect, content_encoding, UpstreamError)
+    recoded = Recoded(collect, content_encoding, UpstreamError, available_codings())
     try:
         sent = b"".join([recoded.feed(piece) for piece in pieces]) + recoded.finish()
     except UpstreamError:
@@ -98,12 +125,14 @@ hostile = st.one_of(
     short_gzip,
     mutated(short_gzip),
     mutated(st.builds(zlib.compress, st.binary(max_size=60))),
+    mutated(st.builds(brotli_quick, st.binary(max_size=60))),
+    mutated(st.builds(zstd_frames, st.binary(max_size=60))),
     st.builds(lambda body, cut: body[:cut], short_gzip, st.integers(1, 40)),
     st.binary(max_size=60),
 )
 
 
-@given(hostile, st.sampled_from(["gzip", "deflate", "deflate, gzip"]), st.data())
+@given(hostile, st.sampled_from(["gzip", "deflate", "deflate, gzip", "br", "zstd"]), st.data())
 def test_cuts_do_not_change_what_is_seen_or_refused(body: bytes, coding: str, data: st.DataObject) -> None:
     def seen(pieces: list[bytes]) -> bytes | None:
         result = recode(pieces, coding)
