@@ -14,7 +14,7 @@ from pyrox.http.head import encode_response_head
 from pyrox.http.message import Response
 
 if TYPE_CHECKING:
-    from pyrox.green.forwarder import UpstreamExchange
+    from pyrox.green.attempt import UpstreamExchange
     from pyrox.green.pool import UpstreamPool
 
 

@@ -9,10 +9,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from pyrox.errors import NoHealthyServer, UpstreamClosed, UpstreamError, UpstreamTimeout
+from pyrox.green.attempt import UpstreamExchange
 from pyrox.green.body import BodyReader, LimitedReader, body_reader
 from pyrox.green.pool import UpstreamPool
 from pyrox.green.upload import Upload
-from pyrox.green.upstream import UpstreamConnection
 from pyrox.http.body import Body
 from pyrox.http.forwarding import add_response_fields, answer_last_hop
 from pyrox.http.framing import ChunkLimits
@@ -23,6 +23,7 @@ from pyrox.http.message import Request, Response
 from pyrox.router import Router
 from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.member import Member
+from pyrox.upstreams.retry import IDEMPOTENT
 from pyrox.upstreams.server import Server
 
 if TYPE_CHECKING:
@@ -30,77 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pyrox.upstream")
 
-_IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"))
 _EXPECTS_BODY = frozenset(("POST", "PUT", "PATCH"))
-
-
-class UpstreamExchange:
-    """One try at one server: the request on its way, the response, and the connection under both.
-
-    It is in flight, and so counted, from here to ``close``. It has a ``connection`` when it has a ``pool``
-    to give it back to.
-    """
-
-    __slots__ = (
-        "body",
-        "connection",
-        "has_answered",
-        "is_closed",
-        "keep_alive",
-        "member",
-        "pool",
-        "reader",
-        "request",
-        "upload",
-    )
-    connection: UpstreamConnection
-
-    def __init__(self, member: Member, request: Request) -> None:
-        member.in_flight += 1
-        self.member = member
-        self.pool: UpstreamPool | None = None
-        self.request = request
-        self.body = request._body
-        self.upload: Upload | None = None
-        self.reader: BodyReader | None = None
-        self.has_answered = False  # some head came back, be it informational
-        self.keep_alive = False  # known when the response head is
-        self.is_closed = False
-
-    @property
-    def is_uploading(self) -> bool:
-        """Whether the request's body is still on its way."""
-        return self.upload is not None and not self.upload.is_complete
-
-    def patience_left(self, patience: int) -> int:
-        """Return how many of ``patience`` ticks since the end of the request are left."""
-        if self.upload is None:
-            return 0
-        if self.upload.ended is None:
-            return patience
-        return self.upload.ended + patience - self.connection.stream.now
-
-    def fail(self, error: BaseException) -> None:
-        """Make whoever waits for this server raise ``error``."""
-        self.connection.stream.fail(error)
-
-    def close(self) -> None:
-        """Give the connection back if both messages ended exactly on a boundary; else close it."""
-        if self.is_closed:
-            return
-        self.is_closed = True
-        self.member.in_flight -= 1
-        pool, upload = self.pool, self.upload
-        if pool is None:
-            return
-        on_boundary = self.keep_alive and (self.reader is None or self.reader.is_complete)
-        if upload is not None and not upload.is_complete:
-            upload.stop()
-            on_boundary = False
-        if on_boundary:
-            pool.checkin(self.connection)
-        else:
-            pool.discard(self.connection)
 
 
 class Forwarder:
@@ -128,7 +59,7 @@ class Forwarder:
         self._first_byte_patience = first_byte_patience
         self._read_patience = read_patience
         self._preserve_host = preserve_host
-        self._current_exchange = current_exchange
+        self.current_exchange = current_exchange
 
     def __call__(self, request: Request) -> Response:
         """Forward ``request`` and return the response as soon as its head is here."""
@@ -145,10 +76,10 @@ class Forwarder:
         fresh = False
         while True:
             try:
-                response = self._try(member, request, exchange, fresh)
+                response = self.try_once(UpstreamExchange(member, request), exchange, fresh)
             except UpstreamError as error:
                 now = monotonic()
-                if isinstance(error, _StaleConnection):
+                if isinstance(error, StaleConnection):
                     fresh = True
                 else:
                     if cluster.listens:
@@ -168,14 +99,18 @@ class Forwarder:
                     cluster.answered(member, request, response, now - started, now)
                 return response
 
-    def _try(self, member: Member, request: Request, exchange: LiveExchange | None, fresh: bool) -> Response:
-        certain = request._method not in _IDEMPOTENT
-        owner = exchange or self._current_exchange()
-        server = member.server
+    def try_once(self, attempt: UpstreamExchange, exchange: LiveExchange | None, fresh: bool) -> Response:
+        """Send the request of ``attempt``, of ``exchange`` when a client made it, and return the response.
+
+        ``fresh``: on a connection made for it. Raises ``StaleConnection`` when it may be sent to the same
+        server once more, on a fresh one.
+        """
+        certain = attempt.request._method not in IDEMPOTENT
+        owner = exchange or self.current_exchange()
+        server = attempt.member.server
         if exchange is not None:
             exchange.server = server.url  # also when no connection to it can be had
         pool = self._pool if exchange is None or exchange.pool is None else exchange.pool
-        attempt = UpstreamExchange(member, request)
         try:
             attempt.connection = pool.checkout(server, fresh=fresh, certain=certain, exchange=owner)
             attempt.pool = pool
@@ -188,7 +123,7 @@ class Forwarder:
         except UpstreamClosed as error:
             attempt.close()
             if _may_repeat(attempt):
-                raise _StaleConnection(error.detail) from None
+                raise StaleConnection(error.detail) from None
             raise
         except BaseException:
             attempt.close()
@@ -264,7 +199,7 @@ class Forwarder:
         attempt.keep_alive = response.keep_alive and response._status != 101
         if exchange is not None:
             exchange.answered_by_upstream(response)
-        elif (owner := self._current_exchange()) is not None:
+        elif (owner := self.current_exchange()) is not None:
             owner.responses.append(response)
         if 0 < length <= len(stream.buffer):
             data = stream.buffer
@@ -289,7 +224,7 @@ def _next_member(
     raise failure  # what the last server did says more than that none is left
 
 
-class _StaleConnection(UpstreamError):
+class StaleConnection(UpstreamError):
     """A reused connection was closed by the server before it took the request."""
 
 
@@ -299,7 +234,7 @@ def _may_repeat(attempt: UpstreamExchange) -> bool:
         attempt.pool is not None
         and attempt.connection.is_reused
         and attempt.upload is None
-        and attempt.request._method in _IDEMPOTENT
+        and attempt.request._method in IDEMPOTENT
         and not attempt.has_answered
         and not attempt.connection.stream.buffer
     )

@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 from pyrox.errors import UpstreamClosed
-from pyrox.green.forwarder import UpstreamExchange
+from pyrox.green.attempt import UpstreamExchange
 from pyrox.green.upload import Upload
 from pyrox.green.upstream import UpstreamConnection
 from pyrox.http.message import Request

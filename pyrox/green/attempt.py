@@ -1,0 +1,79 @@
+"""``UpstreamExchange``: one try at one server."""
+
+from __future__ import annotations
+
+from pyrox.green.body import BodyReader
+from pyrox.green.pool import UpstreamPool
+from pyrox.green.upload import Upload
+from pyrox.green.upstream import UpstreamConnection
+from pyrox.http.message import Request
+from pyrox.upstreams.member import Member
+
+
+class UpstreamExchange:
+    """One try at one server: the request on its way, the response, and the connection under both.
+
+    It is in flight, and so counted, from here to ``close``. It has a ``connection`` when it has a ``pool``
+    to give it back to.
+    """
+
+    __slots__ = (
+        "body",
+        "connection",
+        "has_answered",
+        "is_closed",
+        "keep_alive",
+        "member",
+        "pool",
+        "reader",
+        "request",
+        "upload",
+    )
+    connection: UpstreamConnection
+
+    def __init__(self, member: Member, request: Request) -> None:
+        member.in_flight += 1
+        self.member = member
+        self.pool: UpstreamPool | None = None
+        self.request = request
+        self.body = request._body
+        self.upload: Upload | None = None
+        self.reader: BodyReader | None = None
+        self.has_answered = False  # some head came back, be it informational
+        self.keep_alive = False  # known when the response head is
+        self.is_closed = False
+
+    @property
+    def is_uploading(self) -> bool:
+        """Whether the request's body is still on its way."""
+        return self.upload is not None and not self.upload.is_complete
+
+    def patience_left(self, patience: int) -> int:
+        """Return how many of ``patience`` ticks since the end of the request are left."""
+        if self.upload is None:
+            return 0
+        if self.upload.ended is None:
+            return patience
+        return self.upload.ended + patience - self.connection.stream.now
+
+    def fail(self, error: BaseException) -> None:
+        """Make whoever waits for this server raise ``error``."""
+        self.connection.stream.fail(error)
+
+    def close(self) -> None:
+        """Give the connection back if both messages ended exactly on a boundary; else close it."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.member.in_flight -= 1
+        pool, upload = self.pool, self.upload
+        if pool is None:
+            return
+        on_boundary = self.keep_alive and (self.reader is None or self.reader.is_complete)
+        if upload is not None and not upload.is_complete:
+            upload.stop()
+            on_boundary = False
+        if on_boundary:
+            pool.checkin(self.connection)
+        else:
+            pool.discard(self.connection)
