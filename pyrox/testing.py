@@ -16,7 +16,7 @@ from __future__ import annotations
 import json as json_module
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message as MimeMessage
 from functools import cache, partialmethod
@@ -28,13 +28,13 @@ from pyrox.errors import NoRoute, ProxyError
 from pyrox.http.body import Body, HeaderItems
 from pyrox.http.certificate import CertificateFields, ClientCertificate
 from pyrox.http.error_response import error_response, internal_error
-from pyrox.http.field_names import CONNECTION_FIELDS
+from pyrox.http.field_names import CONNECTION_FIELDS, normal_names
 from pyrox.http.forwarding import ClientSide, Network, add_response_fields
 from pyrox.http.head import HeadLimits, parse_request_head
 from pyrox.http.headers import Headers
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
-from pyrox.middleware.stack import Factory, build_stack, load_stack
+from pyrox.middleware.stack import ConfiguredMiddleware, Factory, build_stack, load_stack, reserved_fields
 from pyrox.preflight import use_plugin_paths
 from pyrox.routing.dispatch import build_routes
 from pyrox.settings import RouteSettings, Settings
@@ -145,18 +145,19 @@ class TestClient:
         raise_exceptions: bool = True,
     ) -> None:
         self._fake = _Fake(upstream if upstream is not None else Response(200))
-        self._app = build_stack([_named(layer) for layer in _layers(stack)], self._fake)
+        layers = _layers(stack)
+        self._app = build_stack([_named(layer) for layer in layers], self._fake)
         self.upstream_requests = self._fake.requests
         self.client_address = client_address
         self.tls = tls
         self.raise_exceptions = raise_exceptions
         self.certificate = certificate
         self._trusted_proxies: tuple[Network, ...] = ()
-        self._use(_defaults())
+        self._use(_defaults(), normal_names(name for layer in layers for name in _reserved_by(layer)))
         if trusted:
             self._trusted_proxies = (ip_network(client_address),)
 
-    def _use(self, settings: Settings) -> None:
+    def _use(self, settings: Settings, reserved: frozenset[bytes]) -> None:
         self._trusted_proxies = settings.http.trusted_proxies
         self._certificate_fields = CertificateFields(settings.ssl.client_certificate_headers)
         self._head_limits = HeadLimits(
@@ -165,6 +166,7 @@ class TestClient:
             settings.limits.head_fields,
             settings.http.underscore_headers,
             self._certificate_fields.names,
+            reserved,
         )
 
     @classmethod
@@ -186,7 +188,7 @@ class TestClient:
         routes = _FakeEngine(settings, client._fake)
         innermost = build_routes(settings, routes) if settings.routes.sections else client._fake
         client._app = build_stack(load_stack(settings), innermost)
-        client._use(settings)
+        client._use(settings, reserved_fields(settings))
         return client
 
     def request(
@@ -286,6 +288,14 @@ def _named(layer: Layer) -> tuple[str, Factory]:
         return first, cast(Factory, second)
     options = cast(Mapping[str, Any], second)
     return getattr(first, "__name__", repr(first)), lambda app: first(app, **options)
+
+
+def _reserved_by(layer: Layer) -> Iterable[str]:
+    """Return the fields that a layer reserves; of an instance nobody knows with what options it was made."""
+    first, options = layer if isinstance(layer, tuple) else (layer, {})
+    if not isinstance(first, type):
+        return ()
+    return ConfiguredMiddleware("", "", first, cast(Mapping[str, Any], options)).reserved_fields()
 
 
 def _rebind(middleware: Middleware, app: App) -> App:

@@ -26,7 +26,7 @@ from pyrox.http.framing import ChunkLimits
 from pyrox.http.head import HeadLimits
 from pyrox.http.head_cache import HeadCache
 from pyrox.middleware.base import App
-from pyrox.middleware.stack import build_stack, load_stack
+from pyrox.middleware.stack import build_stack, load_stack, reserved_fields
 from pyrox.router import Router
 from pyrox.routing.dispatch import build_routes
 from pyrox.settings import Settings
@@ -44,6 +44,7 @@ class Engine:
     def __init__(self, settings: Settings, tls: Tls, upstream_hosts: tuple[str, ...] | None = None) -> None:
         limits, timeouts = settings.limits, settings.timeouts
         identity_fields = CertificateFields(settings.ssl.client_certificate_headers).names
+        reserved = reserved_fields(settings)
         self.settings = settings
         self.clock = clock = Deadlines()
         self.heads = HeadCache(
@@ -53,6 +54,7 @@ class Engine:
                 limits.head_fields,
                 settings.http.underscore_headers,
                 identity_fields,
+                reserved,
             )
         )
         self.chunk_limits = ChunkLimits(
@@ -60,7 +62,7 @@ class Engine:
             limits.chunk_extensions,
             limits.head_size,
             limits.head_fields,
-            identity_fields,
+            identity_fields | reserved,
         )
         self.max_body_size = limits.max_body_size
         self.unread_body = limits.unread_body

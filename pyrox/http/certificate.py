@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyrox.http.field_names import CONNECTION_FIELDS, PROTECTED_FIELDS
+from pyrox.http.field_names import CONNECTION_FIELDS, PROTECTED_FIELDS, normal_names
 from pyrox.http.headers import Field, make_field
 
 # RFC 4514 section 3, and what OpenSSL calls the attributes besides.
@@ -118,8 +118,7 @@ class CertificateFields:
 
     def __init__(self, items: Iterable[str]) -> None:
         self._fields = [_parse_item(item) for item in items]
-        # CGI-like servers read X_Client as X-Client, so neither may come from a client.
-        self.names = frozenset(name.lower().replace("_", "-").encode() for name, _ in self._fields)
+        self.names = normal_names(name for name, _ in self._fields)
 
     def encode(self, certificate: ClientCertificate) -> tuple[Field, ...]:
         """Return the field lines about ``certificate``; one that would be empty is left out."""

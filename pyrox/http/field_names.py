@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # Fields that speak of this connection only; whatever a middleware sets here, the engine decides.
 CONNECTION_FIELDS = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
@@ -14,6 +16,14 @@ CLAIM_FIELDS = frozenset(
 )
 # A client that could name these in Connection could strip them before the upstream decides on them.
 PROTECTED_FIELDS = CLAIM_FIELDS | {b"authorization", b"cookie", b"host", b"max-forwards", b"via"}
+
+
+def normal_names(names: Iterable[str]) -> frozenset[bytes]:
+    """Return names in the form in which those are compared that mean the same to some server.
+
+    CGI, WSGI and PHP read X_User as X-User, so neither may come from a client where the other may not.
+    """
+    return frozenset(name.lower().replace("_", "-").encode("ascii", "replace") for name in names)
 
 
 class NameTable(dict[bytes, tuple[bytes, bool]]):

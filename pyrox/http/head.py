@@ -50,7 +50,8 @@ class HeadLimits:
     """Limits of a head, in bytes and lines; the defaults are those of configspec.ini.
 
     ``identity_fields`` are claims besides ``CLAIM_FIELDS``, as the configuration names them: in lower case,
-    with hyphens for underscores.
+    with hyphens for underscores. ``reserved_fields``, named likewise, are taken from nobody: middleware
+    set them, to say what they have found out about the client.
     """
 
     request_line: int = 8192
@@ -58,10 +59,11 @@ class HeadLimits:
     head_fields: int = 100
     underscore_headers: str = "drop"  # drop | allow | reject
     identity_fields: frozenset[bytes] = frozenset()
+    reserved_fields: frozenset[bytes] = frozenset()
     names: NameTable = dataclass_field(init=False, repr=False, compare=False)  # of a request's fields
 
     def __post_init__(self) -> None:
-        special = CONNECTION_FIELDS | CLAIM_FIELDS | self.identity_fields | {b"host"}
+        special = CONNECTION_FIELDS | CLAIM_FIELDS | self.identity_fields | self.reserved_fields | {b"host"}
         object.__setattr__(self, "names", NameTable(special))
 
 
@@ -223,7 +225,7 @@ def _settle_fields(request: Request, special: list[Field], limits: HeadLimits) -
 
 
 def _settle_odd_name(request: Request, field: Field, limits: HeadLimits) -> None:
-    """A name with an underscore, a name that the configuration makes a claim, or both.
+    """A name with an underscore, a name that the configuration makes a claim or reserves, or both.
 
     CGI, WSGI and PHP read X_User and X-User as one name, so one could be used to forge the other.
     """
@@ -231,10 +233,12 @@ def _settle_odd_name(request: Request, field: Field, limits: HeadLimits) -> None
     is_odd = b"_" in name
     if is_odd and limits.underscore_headers == "reject":
         raise ClientError("header name with an underscore")
-    is_claim = name.replace(b"_", b"-") in limits.identity_fields
-    if is_claim or (is_odd and limits.underscore_headers == "drop"):
+    meant = name.replace(b"_", b"-")
+    is_reserved = meant in limits.reserved_fields
+    is_claim = meant in limits.identity_fields
+    if is_reserved or is_claim or (is_odd and limits.underscore_headers == "drop"):
         request.headers.fields.remove(field)
-    if is_claim and not is_odd:
+    if is_claim and not is_odd and not is_reserved:
         request.claims = [*(request.claims or ()), field]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from pyrox.http.message import Request, Response
 
@@ -23,6 +24,16 @@ class Middleware:
 
     def __init__(self, app: App) -> None:
         self.app = app
+
+    @classmethod
+    def reserved_fields(cls, options: Mapping[str, Any]) -> Iterable[str]:
+        """Name the request fields that only this middleware may set, given the options of its constructor.
+
+        For what tells upstream who the client is: wherever the middleware stands in a configuration, no
+        request keeps a field of these names that its client has sent, on whatever route, in whatever
+        spelling, as a trailer or not.
+        """
+        return ()
 
     def __call__(self, request: Request) -> Response:
         """Answer ``request``; returns when the response's head is known, its body may still stream."""

@@ -7,15 +7,17 @@ what is left at run time is a chain of plain calls.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from pyrox.config_report import Report, did_you_mean
 from pyrox.errors import ConfigError, HTTPError, NoRoute, ProxyError
+from pyrox.http.field_names import normal_names
 from pyrox.http.headers import Headers
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App
@@ -164,6 +166,16 @@ class ConfiguredMiddleware:
             report.add(_SECTION, "", failure_of(error), self.name)
         return []
 
+    def reserved_fields(self) -> Iterable[str]:
+        """Return the names that ``Middleware.reserved_fields`` has for these options and the defaults."""
+        reserve = getattr(self.target, "reserved_fields", None)
+        if reserve is None:
+            return ()
+        bound = inspect.signature(self.target).bind(_no_upstream, **self.options)
+        bound.apply_defaults()
+        names: Iterable[str] = reserve(bound.arguments)
+        return names
+
     def _problem(self, option: str, reason: str) -> ConfigError:
         report = Report(self.source, {})
         report.add(_SECTION, option, reason, self.name)
@@ -192,6 +204,22 @@ def load_route_stacks(settings: Settings) -> dict[str, list[tuple[str, Factory]]
     stacks, report = _resolve_routes(settings)
     report.raise_if_any()
     return {route: [(layer.name, layer) for layer in layers] for route, layers in stacks.items()}
+
+
+def reserved_fields(settings: Settings) -> frozenset[bytes]:
+    """Return what middleware keep for themselves, of every stack, as ``HeadLimits`` wants the names.
+
+    Of every stack, because one upstream may serve a route that authenticates and one that does not.
+    """
+    stacks = [settings.middleware.stack, *(route.stack for route in settings.routes.sections.values())]
+    ignored = Report(settings.source, {})  # load_stack and load_route_stacks tell
+    layers = [
+        layer
+        for name in {name for stack in stacks for name in stack}
+        if not _fault_of(name, settings.middleware, ()) and name != _FILTERS
+        for layer in _layer_of(name, settings, ignored)
+    ]
+    return normal_names(name for layer in layers for name in layer.reserved_fields())
 
 
 def check_stack(settings: Settings) -> None:

@@ -99,3 +99,19 @@ def test_trailers_are_no_way_round(name: bytes) -> None:
     decoder = ChunkedDecoder(ClientError, ChunkLimits(identity_fields=NAMES))
     decoder.feed(b"0\r\n" + name + b": CN=root\r\nX-Other: 1\r\n\r\n")
     assert [field[0] for field in decoder.trailers] == [b"x-other"]
+
+
+@pytest.mark.parametrize("name", [*SPELLINGS, b"X_Subject", b"x-Subject"])
+@pytest.mark.parametrize("underscores", ["drop", "allow"])
+def test_reserved_field_is_taken_from_nobody(name: bytes, underscores: str) -> None:
+    for identity_fields in (frozenset(), NAMES):
+        limits = HeadLimits(
+            underscore_headers=underscores, identity_fields=identity_fields, reserved_fields=NAMES
+        )
+        cache = HeadCache(limits)
+        side = ClientSide("192.0.2.1", trusted_proxies=(ip_network("192.0.2.1"),))
+        for _ in range(2):
+            request = cache.request(head(name + b": root", b"X-Other: 1", name + b": root"))
+            side.receive(request)
+            assert told(request) == []
+            assert request.headers["x-other"] == "1"

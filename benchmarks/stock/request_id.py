@@ -1,0 +1,11 @@
+"""``request_id``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stock import Row
+
+
+def rows(folder: Path) -> list[Row]:
+    return [Row("request_id")]
