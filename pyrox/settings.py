@@ -29,6 +29,7 @@ class CoreSettings:
     graceful_timeout: float
     tunnel_grace: float
     worker_timeout: float
+    stall_warning: float  # 0: never
     max_requests: int  # 0: no limit
     max_requests_jitter: int
     backlog: int

@@ -124,6 +124,7 @@ class PyroxApplication(BaseApplication):  # type: ignore[misc]
             "control_socket_disable": True,
             "when_ready": _announce,
             "pre_fork": _welcome,
+            "post_fork": _leave_to,
         }.items():
             cfg.set(name, value)
         cfg.pyrox = settings
@@ -152,6 +153,10 @@ def _reload_extra_files(settings: Settings) -> list[str]:
 
 def _welcome(arbiter: PyroxArbiter, worker: ProxyWorker) -> None:
     arbiter.welcome(worker)
+
+
+def _leave_to(arbiter: PyroxArbiter, worker: ProxyWorker) -> None:
+    arbiter.leave_to(worker)
 
 
 def _name_of(arbiter: Arbiter, listener: Any) -> str:

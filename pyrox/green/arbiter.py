@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from gunicorn import util
@@ -35,6 +36,8 @@ from pyrox.settings import Settings
 if TYPE_CHECKING:
     from pyrox.green.application import PyroxApplication
 
+# Seconds between two looks at the certificates' files.
+_WATCH_INTERVAL = 1.0
 _NOT_RELOADED = "not reloaded, still serving with the old configuration"
 
 # gunicorn's own would say "gunicorn: master [pyrox]".
@@ -69,6 +72,7 @@ class PyroxArbiter(Workforce):
         self._former: Generation | None = None  # what is served until the current one is complete
         self._newest = 1  # generation; the current one is older after a reload that failed
         self._is_announced = False
+        self._watch_at = 0.0
         super().__init__(application)
         self._prepare(self._current)
         # gunicorn's: [python, *sys.argv], which turns "python -m pyrox" into a file whose directory, with
@@ -98,9 +102,11 @@ class PyroxArbiter(Workforce):
             self._background.serving()
 
     def murder_workers(self) -> None:
-        """Called by gunicorn about once a second."""
+        """Called by gunicorn in every round, several times a second."""
         super().murder_workers()
-        self._current.tls.watch()
+        if (now := monotonic()) >= self._watch_at:
+            self._watch_at = now + _WATCH_INTERVAL
+            self._current.tls.watch()
 
     # --- reload ---
 

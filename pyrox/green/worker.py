@@ -25,6 +25,7 @@ from pyrox.green.board import Board, Seat, Stage
 from pyrox.green.drain import Drain
 from pyrox.green.engine import Engine
 from pyrox.green.server import ProxyServer
+from pyrox.green.stalls import StallRecord
 from pyrox.green.threads import run_in_pool
 from pyrox.green.tls_contexts import ignore_undecodable_names
 from pyrox.prints import print_at_once
@@ -50,13 +51,14 @@ _PATIENCE, _POLL = 1.0, 0.01
 class ProxyWorker(Worker):  # type: ignore[misc]
     """One worker process: owns the engine, the listeners' servers and the heartbeat.
 
-    The master sets ``board``, ``seat`` and ``generation`` before the fork; ``is_retired`` is its note
+    The master sets ``board``, ``seat``, ``generation`` and ``stalls`` before the fork; ``is_retired`` is its note
     that this worker was told to leave.
     """
 
     board: Board
     seat: Seat
     generation: int
+    stalls: StallRecord
     alive: bool
     is_retired = False
 
@@ -119,11 +121,14 @@ class ProxyWorker(Worker):  # type: ignore[misc]
         watchers[0].start(self._read_wakeups)
         watchers[1].start(share.refresh)
         _warn_of_slow_loop()
+        if patience := engine.settings.core.stall_warning:
+            self.stalls.watch(loop, patience)
         self._open(servers)
         while self.alive:
             self._beat(_HEARTBEAT)
         self._leave(servers)
         engine.close()
+        self.stalls.unwatch()
         for watcher in watchers:
             watcher.close()
         if self._demo is not None:

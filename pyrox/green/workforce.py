@@ -22,10 +22,11 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from pyrox.green.board import Board, Order, Stage
+from pyrox.green.stalls import StallRecord
 from pyrox.green.worker import APP_LOAD_ERROR, ProxyWorker
 
-# Seconds between two looks at the board while something is going on; else it is gunicorn's second.
-_ATTENTIVE = 0.05
+# Seconds between two looks at the board and at stalls; less while something is going on.
+_WATCHFUL, _ATTENTIVE = 0.25, 0.05
 # Seconds before a worker is started in place of one that died before it could serve.
 _PAUSE = 1.0
 
@@ -51,7 +52,13 @@ class Workforce(Arbiter):  # type: ignore[misc]
         worker.board = self.board
         worker.seat = self.board.take_seat()
         worker.generation = self.generation
+        worker.stalls = StallRecord()
         self._newcomer = worker
+
+    def leave_to(self, worker: ProxyWorker) -> None:
+        """Close in a worker what belongs to the others; gunicorn's ``post_fork``."""
+        for sibling in self.WORKERS.values():
+            sibling.stalls.close()
 
     def staying(self) -> list[ProxyWorker]:
         """The workers that are meant to stay, oldest first; those that boot among them."""
@@ -107,7 +114,15 @@ class Workforce(Arbiter):  # type: ignore[misc]
 
     def wait_for_signals(self, timeout: float = 1.0) -> Any:
         """Look more often while workers are on their way."""
-        return super().wait_for_signals(timeout if self.is_complete() else _ATTENTIVE)
+        is_calm = self.is_complete() and not any(w.stalls.is_pending for w in self.WORKERS.values())
+        return super().wait_for_signals(min(timeout, _WATCHFUL if is_calm else _ATTENTIVE))
+
+    def murder_workers(self) -> None:
+        """Say which workers stall; those that hang are ended."""
+        for worker in self.WORKERS.values():
+            if where := worker.stalls.take():
+                self.log.warning("worker %s is stalled by %s", worker.pid, where)
+        super().murder_workers()
 
     def spawn_worker(self) -> Any:
         """Fork a worker; a signal that comes before it can handle one waits until it can.
@@ -121,8 +136,7 @@ class Workforce(Arbiter):  # type: ignore[misc]
             return super().spawn_worker()
         except (OSError, LookupError):
             if self._newcomer is not None:
-                self._newcomer.seat.clear()
-                self._newcomer.tmp.close()
+                self._forget(self._newcomer)
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -138,8 +152,7 @@ class Workforce(Arbiter):  # type: ignore[misc]
 
     def _dismiss(self, worker: ProxyWorker, status: int) -> None:
         was_booting = worker.seat.stage == Stage.BOOTING
-        worker.seat.clear()
-        worker.tmp.close()
+        self._forget(worker)
         self.cfg.child_exit(self, worker)
         if status and not (worker.is_retired and os.WIFSIGNALED(status)):
             self.log.error("worker %s ended %s", worker.pid, _manner(status))
@@ -147,6 +160,11 @@ class Workforce(Arbiter):  # type: ignore[misc]
             self._hire_at = monotonic() + _PAUSE
             if os.waitstatus_to_exitcode(status) > 0:  # it gave up; a signal says nothing of the next one
                 self._on_failed_boot(worker, status)
+
+    def _forget(self, worker: ProxyWorker) -> None:
+        worker.seat.clear()
+        worker.stalls.close()
+        worker.tmp.close()
 
     def _on_failed_boot(self, worker: ProxyWorker, status: int) -> None:
         if worker.generation == self.generation and self.on_failed_generation():

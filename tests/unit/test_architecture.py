@@ -99,6 +99,7 @@ FLOORS = {
     "pyrox.green.board": 4,
     "pyrox.green.balance": 4,
     "pyrox.green.listeners": 4,
+    "pyrox.green.stalls": 4,
     "pyrox.green.systemd": 4,
     "pyrox.green.daemon": 4,
     "pyrox.green.process_title": 4,
