@@ -24,10 +24,11 @@ _USAGE = """pyrox [-c FILE] [-w N] [-b HOST:PORT]... [-p PATHS] [-D] [--pid FILE
              [--user USER] [--group GROUP] [--reload] [--check | --print-config] [start]
        pyrox demo [-b HOST:PORT]...
        pyrox explain [-c FILE] 'METHOD TARGET' [-H 'NAME: VALUE']...
+       pyrox new middleware NAME [-d DIR]
        pyrox --version"""
 _DESCRIPTION = (
     "An HTTP reverse proxy. start: the proxy. demo: a small upstream to try it with. "
-    "explain: which route a request takes."
+    "explain: which route a request takes. new: a middleware to start from."
 )
 _OTHER_BINDS = "[::1]:PORT, :PORT, unix:/PATH, fd://N; may be repeated"
 
@@ -39,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from pyrox.explain import main as explain_main
 
         return _until_read_enough(partial(explain_main, argv[1:]))
+    if [*argv[:1]] == ["new"]:
+        from pyrox.new import main as new_main
+
+        return new_main(argv[1:])
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "demo":

@@ -112,6 +112,7 @@ FLOORS = {
     "pyrox.green.application": 7,
     "pyrox.cli": 7,
     "pyrox.explain": 7,
+    "pyrox.new": 7,
     "pyrox.__main__": 7,
 }
 # Their modules share their floor.
