@@ -127,7 +127,7 @@ def _names(route: RouteSettings, known: list[str]) -> Iterator[tuple[str, str]]:
     for key, name in named:
         if not name or name in known:
             continue
-        if "://" in name or name.startswith("unix:"):
+        if "://" in name or name.startswith(("unix:", "wsgi:")):
             yield from _faults(key, lambda name=name: parse_url(name))  # type: ignore[misc]
         elif name == DEFAULT_CLUSTER:
             yield key, "there are no upstream_hosts in [routing]"

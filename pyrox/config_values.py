@@ -31,6 +31,9 @@ _match_seconds = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|)").ful
 _match_size = re.compile(r"([0-9]{1,19})\s*([kmg]?)", re.IGNORECASE).fullmatch
 _match_integer = re.compile(r"[+-]?[0-9]{1,19}").fullmatch
 _match_host = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?").fullmatch
+_match_application = re.compile(
+    r"wsgi:[A-Za-z_]\w*(?:\.\w+)*:[A-Za-z_]\w*(?:\.\w+)*(?:\(\))?", re.A
+).fullmatch
 _match_url = re.compile(r"(https?)://([^/?#@]*)(.*)", re.IGNORECASE | re.DOTALL).fullmatch
 
 
@@ -187,8 +190,14 @@ def check_urls(value: Raw) -> tuple[str, ...]:
 
 
 def parse_url(text: str) -> str:
-    """Check one upstream server: ``http://host[:port]``, ``https://...``, ``unix:/path`` or ``demo``."""
+    """Check one upstream server: ``http://host[:port]``, ``https://...``, ``unix:/path``, ``wsgi:...`` or
+    ``demo``.
+    """
     if text == "demo":
+        return text
+    if text.startswith("wsgi:"):
+        if not _match_application(text):
+            raise ValueError(f"{text!r} is not wsgi:package.module:app")
         return text
     if text.startswith("unix:"):
         return "unix:" + _socket_path(text, text.removeprefix("unix:"))

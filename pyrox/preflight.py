@@ -38,7 +38,7 @@ def check_logs(settings: Settings) -> None:
 
 
 def check_middleware(settings: Settings) -> None:
-    """Import and construct every middleware of the stack, and throw it away.
+    """Import and construct every middleware of the stack, and every application, and throw them away.
 
     Where the workers run as somebody else, a process that gives up this one's rights does it. Raises
     ``ConfigError`` with every problem; what only its author can understand is also shown with its traceback.
@@ -47,8 +47,16 @@ def check_middleware(settings: Settings) -> None:
         check_middleware_in_child(settings)
         return
     from pyrox.middleware.stack import check_stack
+    from pyrox.upstreams.applications import load_applications
 
-    check_stack(settings)
+    problems: list[str] = []
+    for check in (check_stack, load_applications):
+        try:
+            check(settings)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 def check_middleware_in_child(settings: Settings) -> None:
@@ -58,7 +66,7 @@ def check_middleware_in_child(settings: Settings) -> None:
     could never hand them a newer one. A mistake found in a worker, on the other hand, is found too late:
     after a reload there would be none left that serves.
     """
-    if not _has_middleware(settings) and not _workers_are_others(settings):
+    if not _has_code(settings) and not _workers_are_others(settings):
         return
     reader, writer = os.pipe()
     child = os.fork()
@@ -97,10 +105,14 @@ def _ended_by_a_stop(child: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _has_middleware(settings: Settings) -> bool:
+def _has_code(settings: Settings) -> bool:
+    from pyrox.upstreams.applications import application_places
+
     pipeline = settings.pipeline
     of_routes = any(route.stack for route in settings.routes.sections.values())
-    return bool(settings.middleware.stack or pipeline.upstream or pipeline.downstream or of_routes)
+    has_applications = any(application_places(settings))
+    stacks = settings.middleware.stack or pipeline.upstream or pipeline.downstream or of_routes
+    return bool(stacks or has_applications)
 
 
 def _workers_are_others(settings: Settings) -> bool:

@@ -8,7 +8,7 @@ from pyrox.errors import NoRoute
 from pyrox.http.message import Request
 from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.member import Member
-from pyrox.upstreams.server import parse_server
+from pyrox.upstreams.server import WSGI, parse_server
 
 # Destinations come from middleware and may be made from client input: remember only so many.
 _MAX_ADHOC = 1024
@@ -33,6 +33,8 @@ class Router:
     def _adhoc_cluster(self, destination: str) -> Cluster:
         cluster = self._adhoc.get(destination)
         if cluster is None:
+            if destination.startswith(WSGI):  # to import what a middleware names could be to import anything
+                raise NoRoute(f"route_to: the configuration names no {destination}")
             try:
                 cluster = Cluster(destination, [Member(parse_server(destination))])
             except ValueError as error:

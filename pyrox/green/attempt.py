@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pyrox.green.body import BodyReader
 from pyrox.green.pool import UpstreamPool
 from pyrox.green.upload import Upload
@@ -9,15 +11,19 @@ from pyrox.green.upstream import UpstreamConnection
 from pyrox.http.message import Request
 from pyrox.upstreams.member import Member
 
+if TYPE_CHECKING:
+    from pyrox.green.wsgi import ApplicationCall
+
 
 class UpstreamExchange:
     """One try at one server: the request on its way, the response, and the connection under both.
 
     It is in flight, and so counted, from here to ``close``. It has a ``connection`` when it has a ``pool``
-    to give it back to.
+    to give it back to; an ``application`` that is called instead has none.
     """
 
     __slots__ = (
+        "application",
         "body",
         "connection",
         "has_answered",
@@ -35,6 +41,7 @@ class UpstreamExchange:
         member.in_flight += 1
         self.member = member
         self.pool: UpstreamPool | None = None
+        self.application: ApplicationCall | None = None
         self.request = request
         self.body = request._body
         self.upload: Upload | None = None
@@ -46,6 +53,8 @@ class UpstreamExchange:
     @property
     def is_uploading(self) -> bool:
         """Whether the request's body is still on its way."""
+        if self.application is not None:
+            return self.application.may_read and not self.is_closed
         return self.upload is not None and not self.upload.is_complete
 
     def patience_left(self, patience: int) -> int:
@@ -58,7 +67,10 @@ class UpstreamExchange:
 
     def fail(self, error: BaseException) -> None:
         """Make whoever waits for this server raise ``error``."""
-        self.connection.stream.fail(error)
+        if self.application is not None:
+            self.application.fail(error)
+        else:
+            self.connection.stream.fail(error)
 
     def close(self) -> None:
         """Give the connection back if both messages ended exactly on a boundary; else close it."""
@@ -68,6 +80,8 @@ class UpstreamExchange:
         self.member.in_flight -= 1
         pool, upload = self.pool, self.upload
         if pool is None:
+            if self.application is not None:
+                self.application.close()
             return
         on_boundary = self.keep_alive and (self.reader is None or self.reader.is_complete)
         if upload is not None and not upload.is_complete:

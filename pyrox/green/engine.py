@@ -21,6 +21,7 @@ from pyrox.green.routes import EngineRoutes
 from pyrox.green.stream import StreamSettings
 from pyrox.green.tls_contexts import Tls, UpstreamTls
 from pyrox.green.upstream import Connector
+from pyrox.green.wsgi import Applications
 from pyrox.http.certificate import CertificateFields
 from pyrox.http.framing import ChunkLimits
 from pyrox.http.head import HeadLimits
@@ -30,6 +31,7 @@ from pyrox.middleware.stack import build_stack, load_stack, reserved_fields
 from pyrox.router import Router
 from pyrox.routing.dispatch import build_routes
 from pyrox.settings import Settings
+from pyrox.upstreams.applications import application_clusters, load_applications
 from pyrox.upstreams.building import DEFAULT_CLUSTER, make_clusters
 
 log = logging.getLogger("pyrox")
@@ -109,6 +111,10 @@ class Engine:
     def _make_app(self, upstream_hosts: tuple[str, ...]) -> App:
         settings = self.settings
         clusters = make_clusters(upstream_hosts, settings.clusters.sections, random)
+        clusters |= application_clusters(settings)
+        self._applications = Applications(
+            load_applications(settings), self.clock, multiprocess=settings.core.processes != 1
+        )
         router = Router(clusters, settings.routing.default_cluster or DEFAULT_CLUSTER)
         routes = EngineRoutes(self, partial(self._make_forwarder, router))
         innermost = build_routes(settings, routes) if settings.routes.sections else routes.forward(None)
@@ -130,6 +136,7 @@ class Engine:
             read_patience=read_patience,
             preserve_host=self.settings.routing.preserve_host,
             current_exchange=current_exchange,
+            applications=self._applications,
         )
 
     def current_exchange(self) -> LiveExchange | None:

@@ -28,6 +28,7 @@ from pyrox.upstreams.server import Server
 
 if TYPE_CHECKING:
     from pyrox.green.exchange import LiveExchange
+    from pyrox.green.wsgi import Applications
 
 log = logging.getLogger("pyrox.upstream")
 
@@ -51,8 +52,10 @@ class Forwarder:
         read_patience: int,
         preserve_host: bool,
         current_exchange: Callable[[], LiveExchange | None],
+        applications: Applications | None = None,
     ) -> None:
         self._router = router
+        self._applications = applications
         self._pool = pool
         self._heads = heads
         self._chunk_limits = chunk_limits
@@ -110,6 +113,8 @@ class Forwarder:
         server = attempt.member.server
         if exchange is not None:
             exchange.server = server.url  # also when no connection to it can be had
+        if server.scheme == "wsgi" and self._applications is not None:
+            return self._applications.answer(attempt, exchange, owner, self._first_byte_patience)
         pool = self._pool if exchange is None or exchange.pool is None else exchange.pool
         try:
             attempt.connection = pool.checkout(server, fresh=fresh, certain=certain, exchange=owner)
@@ -142,7 +147,7 @@ class Forwarder:
             stream.send(encode_request_head(request, framing + _connection_fields(request)) + body)
             return
         reader = exchange.request_reader if exchange is not None else None
-        if exchange is not None and _is_gone(body, exchange):
+        if exchange is not None and is_gone(body, exchange):
             raise RuntimeError(
                 "the request's body has been sent already; request.read_body() before the first"
                 " self.app(request) keeps it for the second"
@@ -240,7 +245,7 @@ def _may_repeat(attempt: UpstreamExchange) -> bool:
     )
 
 
-def _is_gone(body: Body, exchange: LiveExchange) -> bool:
+def is_gone(body: Body, exchange: LiveExchange) -> bool:
     """Whether a body that can be read once was read, by a try or by a middleware."""
     reader = exchange.request_reader
     if reader is not None and isinstance(body, (BodyReader, LimitedReader)):

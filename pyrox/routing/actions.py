@@ -15,6 +15,7 @@ from pyrox.middleware.base import App
 from pyrox.routing.subject import host_of
 from pyrox.routing.templates import RedirectTemplate, Rewriting
 from pyrox.settings import RouteSettings, WeightedCluster
+from pyrox.upstreams.wsgi_environ import SCRIPT_NAME
 
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"))  # to be sent twice
 
@@ -78,11 +79,15 @@ def to_cluster(route: RouteSettings, forward: App, mirror: Callable[[App], App])
     chosen = with_fallback(route, forward) if route.fallback else forward
     if route.mirror:
         forward, chosen = mirror(forward), mirror(chosen)
+    # What else is done to a path leaves nothing that a WSGI application could put in front of its links.
+    only_strips = route.strip_prefix and not route.add_prefix and not route.replace_path
 
     def send(request: Request) -> Response:
         destination, target = request.route, request._target
         if rewriting is not None:
             request.target = rewriting.rewrite(target)
+            if only_strips:
+                request.state[SCRIPT_NAME] = _taken_off(target, request.target)
         try:
             if destination is not None:
                 return forward(request)
@@ -92,6 +97,12 @@ def to_cluster(route: RouteSettings, forward: App, mirror: Callable[[App], App])
             request.route, request._target = destination, target
 
     return send
+
+
+def _taken_off(target: str, rest: str) -> str:
+    """Return the prefix of a path that was taken off, as the client wrote it."""
+    path, left = target.partition("?")[0], rest.partition("?")[0]
+    return path.removesuffix(left.lstrip("/")).rstrip("/") if left != path else ""
 
 
 def weighted(clusters: Sequence[WeightedCluster], chance: Callable[[], float] = random) -> Pick:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+WSGI = "wsgi:"  # how the URL of an application inside Pyrox begins
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -13,7 +14,8 @@ class Server:
     """Where a request can be sent.
 
     * ``url``: as configured, and the server's name in logs.
-    * ``scheme``: ``"http"`` or ``"https"``; ``host`` and ``port``, or ``path`` of a unix socket.
+    * ``scheme``: ``"http"`` or ``"https"``; ``host`` and ``port``, or ``path`` of a unix socket. With
+      ``"wsgi"`` it is no address but an application, and has none of these.
     * ``authority``: the Host that names this server, for requests that carry none.
     """
 
@@ -25,7 +27,7 @@ class Server:
 
     @property
     def authority(self) -> str:
-        if self.path is not None:
+        if self.path is not None or self.scheme == "wsgi":
             return "localhost"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
@@ -38,7 +40,7 @@ class Server:
 
 
 def parse_server(url: str) -> Server:
-    """Parse ``http://host[:port]``, ``https://host[:port]`` or ``unix:/path``.
+    """Parse ``http://host[:port]``, ``https://host[:port]``, ``unix:/path`` or ``wsgi:module:app``.
 
     Raises ``ValueError`` naming what is wrong with it.
     """
@@ -47,6 +49,8 @@ def parse_server(url: str) -> Server:
         if not path:
             raise ValueError(f"{url!r} names no socket path")
         return Server(url, "http", "", 0, path)
+    if url.startswith(WSGI):
+        return Server(url, "wsgi", "", 0)
     parts = urlsplit(url)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError(f"{url!r} is not http://host:port, https://host:port or unix:/path")

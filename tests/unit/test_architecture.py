@@ -86,6 +86,7 @@ FLOORS = {
     "pyrox.green.upload": 5,
     "pyrox.green.exchange": 5,
     "pyrox.green.attempt": 5,
+    "pyrox.green.wsgi": 5,
     "pyrox.green.forwarder": 5,
     "pyrox.green.mirror": 6,
     "pyrox.green.routes": 6,
