@@ -49,13 +49,13 @@ class Applications:
         request is the client's own. Raises ``UpstreamError``: 500 when the application fails, 502 when it
         breaks PEP 3333, 504 when its head takes longer than ``patience`` ticks. Its failures are logged.
         """
-        attempt.application = call = ApplicationCall(attempt.member.server.url, self._clock)
+        attempt.application = call = ApplicationCall(attempt.member.server.url, attempt.request, self._clock)
         try:
             if exchange is not None:
                 exchange.connected_to(attempt)
             elif owner is not None:
                 owner.adopt(attempt)
-            response = self._call(call, attempt.request, exchange, patience)
+            response = self._call(call, exchange, patience)
             if owner is not None and owner.cancelled is not None:
                 raise owner.cancelled
         except BaseException:
@@ -68,9 +68,8 @@ class Applications:
         response.on_close(attempt.close)
         return response
 
-    def _call(
-        self, call: ApplicationCall, request: Request, exchange: LiveExchange | None, patience: int
-    ) -> Response:
+    def _call(self, call: ApplicationCall, exchange: LiveExchange | None, patience: int) -> Response:
+        request = call.request
         if exchange is not None and is_gone(request._body, exchange):
             raise RuntimeError("the request's body has been sent already")
         seconds = None if patience >= NEVER else patience * self._clock.INTERVAL
@@ -78,43 +77,44 @@ class Applications:
         with gevent.Timeout(seconds, late) as limit, closing_log(call.url) as errors:
             body, length = body_file(_incoming(request, exchange, limit)), _length_of(request)
             environ = make_environ(request, body, length, errors, self._multiprocess)
-            return call.run(self._known[call.url], environ, request)
+            return call.run(self._known[call.url], environ)
 
 
 class ApplicationCall:
-    """One call of the application at ``url``, until its response is closed.
+    """One call of the application at ``url`` for ``request``, until its response is closed.
 
     ``may_read``: the application may still read the request's body, while it makes that of its response.
     """
 
-    __slots__ = ("_call", "_clock", "_greenlet", "may_read", "url")
+    __slots__ = ("_call", "_clock", "_greenlet", "may_read", "request", "url")
 
-    def __init__(self, url: str, clock: Deadlines) -> None:
+    def __init__(self, url: str, request: Request, clock: Deadlines) -> None:
         self.url = url
+        self.request = request
         self._clock = clock
         self._call: Call | None = None
         self._greenlet: Any = None  # that the application runs in, before its head is final
         self.may_read = False
 
-    def run(self, application: Application, environ: dict[str, Any], request: Request) -> Response:
+    def run(self, application: Application, environ: dict[str, Any]) -> Response:
         """Call the application up to its head; raises what ``Applications.answer`` does."""
         self._call = call = Call(application, environ)
         self._greenlet = getcurrent()
         try:
             call.start()
-            return self._respond(call, request)
+            return self._respond(call)
         except (Exception, SystemExit) as error:
             raise self._failure(error) from None
         finally:
             self._greenlet = None
 
-    def _respond(self, call: Call, request: Request) -> Response:
+    def _respond(self, call: Call) -> Response:
         head, whole = call.head, call.whole
         response = Response.from_head(head.status, head.reason, "1.1", head.fields)
         response.made_by = "upstream"
         response.content_length = head.length
         add_response_fields(response)
-        if request.method == "HEAD" or head.status in (204, 304):
+        if self.request.method == "HEAD" or head.status in (204, 304):
             if whole and head.length is None:
                 response.content_length = len(whole)
         elif whole is None:
@@ -148,7 +148,7 @@ class ApplicationCall:
         """Return what to raise for ``error``, which came out of the application, and log it once."""
         if isinstance(error, ProxyError):
             return error  # of the request's body, or a time-out
-        log_failure(f"{self.url} failed", error)
+        log_failure(f"{self.url}: {self.request!r} failed", error)
         detail = f"{self.url}: {type(error).__name__}: {error}"
         if isinstance(error, BadApplication):
             return UpstreamError(detail)

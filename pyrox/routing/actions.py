@@ -95,6 +95,8 @@ def to_cluster(route: RouteSettings, forward: App, mirror: Callable[[App], App])
             return chosen(request)
         finally:
             request.route, request._target = destination, target
+            if only_strips:
+                request.state.pop(SCRIPT_NAME, None)
 
     return send
 

@@ -180,6 +180,29 @@ def test_timing_does_not_log_what_was_quick(clock: Clock, caplog: pytest.LogCapt
     assert caplog.records == []
 
 
+# --- wsgi_app ---
+
+
+def test_wsgi_app_stands_as_a_server() -> None:
+    client = run("wsgi_app")
+    client.get("/whoami/x")
+    assert client.upstream_requests[-1].route == "wsgi:wsgi_app:whoami"
+    client.get("/")
+    assert client.upstream_requests[-1].route == "shop"
+
+
+def test_wsgi_app_escapes_what_it_shows() -> None:
+    run("wsgi_app")
+    import wsgi_app  # found through plugin_paths
+
+    heads: list[str] = []
+    environ = {"SCRIPT_NAME": "/whoami", "PATH_INFO": "/<b>"}
+    page = b"".join(wsgi_app.whoami(environ, lambda status, headers: heads.append(status)))
+    assert (heads, b"&lt;b&gt;" in page, b"<b>" in page) == (["200 OK"], True, False)
+    assert wsgi_app.sorry(environ, lambda status, headers: heads.append(status))
+    assert heads[1].startswith("503 ")
+
+
 # --- legacy_tenant and tenant ---
 
 

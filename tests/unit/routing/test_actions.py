@@ -228,3 +228,29 @@ def test_the_mirror_stands_outside_of_the_fallback() -> None:
     action(Request("GET", "/v1/a"))
     assert seen == [("users", "/a")]
     assert len(upstream.seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("strip", "target", "script_name", "rest"),
+    [
+        ("/api", "/api/users?id=1", "/api", "/users?id=1"),
+        ("/api", "/api", "/api", "/"),
+        ("/api", "/api/", "/api", "/"),
+        ("/api", "/api//x", "/api", "//x"),
+        ("/a b", "/a%20b/x", "/a%20b", "/x"),
+        ("/api", "/other", "", "/other"),
+    ],
+)
+def test_application_is_told_which_prefix_was_taken_off(
+    strip: str, target: str, script_name: str, rest: str
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def forward(request: Request) -> Response:
+        seen.append((request.state["pyrox.script_name"], request.target))
+        return Response(200)
+
+    request = Request("GET", target)
+    make_action(route(cluster="c", strip_prefix=strip), forward, unmirrored)(request)
+    assert seen == [(script_name, rest)]
+    assert (request.target, request.state) == (target, {})
