@@ -1,4 +1,4 @@
-"""A WSGI application inside the proxy: a page that says what came in, and a stand-in for servers that are down."""
+"""WSGI applications inside the proxy: what came in, as a page; and a stand-in for servers that are down."""
 
 from __future__ import annotations
 
