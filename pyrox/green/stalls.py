@@ -117,11 +117,8 @@ def describe(dump: str, main: str) -> str:
 def _frames_of(dump: str, main: str) -> list[_Frame]:
     """Return the frames of one thread, innermost first."""
     _, _, section = dump.partition(f"Thread {main} ")
-    frames = []
-    for line in section.partition("\n\n")[0].splitlines()[1:]:
-        if found := _frame(line):
-            frames.append(_Frame(*found.groups()))
-    return frames
+    lines = section.partition("\n\n")[0].splitlines()[1:]
+    return [_Frame(*found.groups()) for line in lines if (found := _frame(line))]
 
 
 def _innermost_layer(frames: Sequence[_Frame]) -> tuple[str, Sequence[_Frame]]:

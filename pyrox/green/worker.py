@@ -51,8 +51,8 @@ _PATIENCE, _POLL = 1.0, 0.01
 class ProxyWorker(Worker):  # type: ignore[misc]
     """One worker process: owns the engine, the listeners' servers and the heartbeat.
 
-    The master sets ``board``, ``seat``, ``generation`` and ``stalls`` before the fork; ``is_retired`` is its note
-    that this worker was told to leave.
+    The master sets ``board``, ``seat``, ``generation`` and ``stalls`` before the fork; ``is_retired`` is its
+    note that this worker was told to leave.
     """
 
     board: Board

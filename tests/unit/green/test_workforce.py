@@ -13,7 +13,6 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from pyrox.green.board import Order, Stage
-from pyrox.green.stalls import StallRecord
 from pyrox.green.workforce import Workforce
 
 
