@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pyrox.errors import HTTPError
-from pyrox.http.headers import Headers
+from pyrox.http.headers import Field, Headers, make_field
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.identity import Identity, IdentityFields, identify, identity_of
@@ -23,6 +24,7 @@ FIELD_OPTIONS = ("user_header", "roles_header", "scopes_header")
 USER_HEADER, ROLES_HEADER, SCOPES_HEADER = "X-Auth-User", "X-Auth-Roles", "X-Auth-Scopes"
 
 _CHALLENGES = "challenges"  # in request.state
+_MAX_TOLD = 4096
 
 _is_quotable = re.compile(r"[ -~]*").fullmatch
 
@@ -44,6 +46,7 @@ class Authentication(Middleware):
         self._optional = optional
         self._fields = fields
         self._varies_by = varies_by
+        self._told: dict[int, tuple[Identity, list[Field]]] = {}
 
     @classmethod
     def reserved_fields(cls, options: Mapping[str, Any]) -> Iterable[str]:
@@ -68,18 +71,31 @@ class Authentication(Middleware):
         identity = self.authenticate(request)
         if identity is not None:
             identify(request, identity)
-            self._fields.tell(request.headers, self.told(identity))
+            self._fields.clear(request.headers)
+            request.headers.fields += self._encoded(identity)
         elif not self._optional:
             raise self.unauthorized(request)
         else:
             if self.challenge is not None:
-                request.state.setdefault(_CHALLENGES, []).append(self.challenge)
+                known = request.state.get(_CHALLENGES, ())
+                request.state[_CHALLENGES] = (*known, self.challenge)
             if identity_of(request) is None:
                 self._fields.clear(request.headers)
         response = self.app(request)
         if self._varies_by:
             vary_by(response.headers, self._varies_by)
         return response
+
+    def _encoded(self, identity: Identity) -> list[Field]:
+        """Return what upstream is told; the same object, which a cache gave, needs no work twice."""
+        known = self._told.get(id(identity))
+        if known is not None and known[0] is identity:
+            return known[1]
+        if len(self._told) >= _MAX_TOLD:
+            self._told.clear()
+        fields = self._fields.encode(self.told(identity))
+        self._told[id(identity)] = identity, fields
+        return fields
 
     def unauthorized(self, request: Request, detail: str = "", challenge: str | None = None) -> HTTPError:
         """Return the 401 to raise; ``challenge`` may say more than this middleware's own."""
@@ -135,6 +151,17 @@ def vary_by(headers: Headers, name: str) -> None:
     They keep no response to a request with Authorization unless it says that it is public (RFC 9111 3.5);
     but upstream may say so where it never gets to see that field.
     """
+    for field in headers.fields:
+        if field[0] == b"vary":
+            break
+    else:
+        headers.fields.append(_vary_field(name))
+        return
     known = {item.strip() for line in headers.get_all("vary") for item in line.lower().split(",")}
     if "*" not in known and name.lower() not in known:
-        headers.add("Vary", name)
+        headers.fields.append(_vary_field(name))
+
+
+@lru_cache(maxsize=64)
+def _vary_field(name: str) -> Field:
+    return make_field("Vary", name)

@@ -87,24 +87,29 @@ class IdentityFields:
     def clear(self, headers: Headers) -> None:
         """Remove every spelling of the fields, whoever set them."""
         names = self.names
-        headers.fields = [
-            field
-            for field in headers.fields
-            if field[0] not in names and (b"_" not in field[0] or field[0].replace(b"_", b"-") not in names)
-        ]
+        for line in headers.fields:
+            if line[0] in names or b"_" in line[0]:
+                break
+        else:
+            return  # nearly always: what clients send has been dropped while the request was parsed
+        headers.fields = [line for line in headers.fields if line[0].replace(b"_", b"-") not in names]
 
-    def tell(self, headers: Headers, values: Mapping[str, str | Iterable[str]]) -> None:
-        """Leave exactly these ``values``, by option; several items of one are sorted and joined by commas,
+    def encode(self, values: Mapping[str, str | Iterable[str]]) -> list[Field]:
+        """Return ``values``, by option, as fields; several items of one are sorted and joined by commas,
         those in them being ``%2C``.
 
-        An option whose value is empty, or not among them, leaves no field.
+        An option whose value is empty, or not among them, gets no field.
         """
-        self.clear(headers)
-        headers.fields += [
+        return [
             self._encode(option, value)
             for option, value in values.items()
             if value and option in self._fields
         ]
+
+    def tell(self, headers: Headers, values: Mapping[str, str | Iterable[str]]) -> None:
+        """Leave exactly these ``values`` in the fields."""
+        self.clear(headers)
+        headers.fields += self.encode(values)
 
     def _encode(self, option: str, value: str | Iterable[str]) -> Field:
         text = quote_identity(value) if isinstance(value, str) else ",".join(map(_quote_item, sorted(value)))

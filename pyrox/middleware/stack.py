@@ -33,6 +33,7 @@ Factory = Callable[[App], App]
 
 BUILT_IN = {
     "access_control": "pyrox.middleware.access_control:AccessControl",
+    "basic_auth": "pyrox.middleware.basic_auth:BasicAuth",
     "headers": "pyrox.middleware.headers:HeadersMiddleware",
     "health": "pyrox.middleware.health:Health",
     "request_id": "pyrox.middleware.request_id:RequestId",

@@ -17,6 +17,8 @@ from pyrox.middleware.stack import BUILT_IN, build_stack, check_stack, load_stac
 from pyrox.settings import MiddlewareSettings, RawOptions, Settings
 
 HERE = __name__
+USERS = str(Path(__file__).with_name("users.htpasswd"))
+REQUIRED: dict[str, RawOptions] = {"access_control": {"deny": "::1"}, "basic_auth": {"file": USERS}}
 
 
 class Limit(Middleware):
@@ -76,7 +78,7 @@ def problems_of(*stack: str, **sections: RawOptions) -> list[str]:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_needs_no_class(name: str) -> None:
-    layers = load_stack(settings_of(name, **{name: {"deny": "::1"} if name == "access_control" else {}}))
+    layers = load_stack(settings_of(name, **{name: REQUIRED.get(name, {})}))
     assert [layer_name for layer_name, _ in layers] == [name]
     assert isinstance(layers[0][1](upstream), Middleware)
 
