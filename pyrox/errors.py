@@ -63,11 +63,15 @@ class ClientGone(ClientError):
 
 
 class UpstreamError(ProxyError):
-    """The upstream could not be used or broke the protocol (502)."""
+    """The upstream could not be used or broke the protocol (502).
+
+    ``failure`` is what a cluster's ``retry_on`` calls it.
+    """
 
     status = 502
     source: ClassVar[Source] = "upstream"
     proxy_status = "http_protocol_error"
+    failure: ClassVar[str] = "invalid"
 
 
 class ConnectError(UpstreamError):
@@ -75,12 +79,14 @@ class ConnectError(UpstreamError):
 
     retryable = True
     proxy_status = "connection_refused"
+    failure = "connect"
 
 
 class UpstreamClosed(UpstreamError):
     """The server closed or reset the connection before its response was complete (502)."""
 
     proxy_status = "connection_terminated"
+    failure = "reset"
 
 
 class UpstreamTimeout(UpstreamError):
@@ -88,6 +94,7 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     proxy_status = "http_response_timeout"
+    failure = "timeout"
 
 
 class NoHealthyServer(UpstreamError):
@@ -95,6 +102,13 @@ class NoHealthyServer(UpstreamError):
 
     status = 503
     proxy_status = "destination_unavailable"
+    failure = "nobody"
+
+
+class Overloaded(NoHealthyServer):
+    """Every server has as much to do as it may have, and the queue is full or took too long (503)."""
+
+    proxy_status = "connection_limit_reached"
 
 
 class NoRoute(ProxyError):

@@ -1,9 +1,11 @@
-"""``UpstreamExchange``: one try at one server."""
+"""``UpstreamExchange``: one try at one server; ``GuardedExchange``: one that others must hear the end of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pyrox.errors import UpstreamError
 from pyrox.green.body import BodyReader
 from pyrox.green.pool import UpstreamPool
 from pyrox.green.upload import Upload
@@ -91,3 +93,32 @@ class UpstreamExchange:
             pool.checkin(self.connection)
         else:
             pool.discard(self.connection)
+
+
+class GuardedExchange(UpstreamExchange):
+    """A try that tells when it is over, whichever way it ends."""
+
+    __slots__ = ("_afterwards",)
+
+    def __init__(self, member: Member, request: Request) -> None:
+        super().__init__(member, request)
+        self._afterwards: list[Callable[[], object]] = []
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Call ``call`` when it is over; at once when it is."""
+        if self.is_closed:
+            call()
+        else:
+            self._afterwards.append(call)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            calls, self._afterwards = self._afterwards, []
+            for call in calls:
+                call()
+
+
+class StaleConnection(UpstreamError):
+    """A reused connection was closed by the server before it took the request."""

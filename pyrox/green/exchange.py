@@ -16,12 +16,13 @@ from pyrox.http.message import Response
 if TYPE_CHECKING:
     from pyrox.green.attempt import UpstreamExchange
     from pyrox.green.pool import UpstreamPool
+    from pyrox.green.waiting import Wait
 
 
 class LiveExchange(Exchange):
     """One exchange of one client connection; the forwarder reports to it, the client may cancel it."""
 
-    __slots__ = ("attempts", "cancelled", "connecting", "pool", "request_reader", "stream", "timer")
+    __slots__ = ("attempts", "cancelled", "connecting", "pool", "request_reader", "stream", "timer", "waits")
 
     def __init__(
         self, stream: SocketStream, peer_address: str, started: float, pool: UpstreamPool | None = None
@@ -32,6 +33,7 @@ class LiveExchange(Exchange):
         self.request_reader: BodyReader | None = None  # the request's body, while it arrives
         self.attempts: list[UpstreamExchange] = []
         self.connecting: SocketStream | None = None  # a new connection on its way
+        self.waits: tuple[Wait, ...] = ()  # for something that is no connection
         self.cancelled: ProxyError | None = None
         self.timer: Any = None  # of the whole exchange, when it has one
 
@@ -94,6 +96,8 @@ class LiveExchange(Exchange):
         self.cancelled = error
         if self.connecting is not None:
             self.connecting.fail(error)
+        for wait in self.waits:
+            wait.fail(error)
         for attempt in self.attempts:
             if not attempt.is_closed:
                 attempt.fail(error)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from pyrox.errors import NoHealthyServer, UpstreamClosed, UpstreamError, UpstreamTimeout
-from pyrox.green.attempt import UpstreamExchange
-from pyrox.green.body import BodyReader, LimitedReader, body_reader
+from pyrox.green.attempt import StaleConnection, UpstreamExchange
+from pyrox.green.body import BodyReader, body_reader
+from pyrox.green.failover import Failover
+from pyrox.green.kept_body import KeptBody, is_gone
 from pyrox.green.pool import UpstreamPool
 from pyrox.green.upload import Upload
-from pyrox.http.body import Body
 from pyrox.http.forwarding import add_response_fields, answer_last_hop
 from pyrox.http.framing import ChunkLimits
 from pyrox.http.head import encode_request_head
@@ -63,6 +64,7 @@ class Forwarder:
         self._read_patience = read_patience
         self._preserve_host = preserve_host
         self.current_exchange = current_exchange
+        self._failover = Failover(self)
 
     def __call__(self, request: Request) -> Response:
         """Forward ``request`` and return the response as soon as its head is here."""
@@ -74,6 +76,8 @@ class Forwarder:
         if exchange is not None:
             exchange.connect_started = started
         cluster = self._router.route(request)
+        if cluster.guard is not None:
+            return self._failover.forward(cluster.guard, request, exchange)
         tried: tuple[Member, ...] = ()
         member = cluster.choose(request, started)
         fresh = False
@@ -153,7 +157,7 @@ class Forwarder:
                 " self.app(request) keeps it for the second"
             )
         length = None
-        if isinstance(body, BodyReader) and request._filters is None:
+        if isinstance(body, BodyReader | KeptBody) and request._filters is None:
             length = body.length_to_come
         framing = b"Transfer-Encoding: chunked\r\n" if length is None else b"Content-Length: %d\r\n" % length
         stream.send(encode_request_head(request, framing + _connection_fields(request)))
@@ -229,10 +233,6 @@ def _next_member(
     raise failure  # what the last server did says more than that none is left
 
 
-class StaleConnection(UpstreamError):
-    """A reused connection was closed by the server before it took the request."""
-
-
 def _may_repeat(attempt: UpstreamExchange) -> bool:
     """RFC 9110 9.2.2: idempotent, on a reused connection, no response byte, and the body still whole."""
     return (
@@ -243,14 +243,6 @@ def _may_repeat(attempt: UpstreamExchange) -> bool:
         and not attempt.has_answered
         and not attempt.connection.stream.buffer
     )
-
-
-def is_gone(body: Body, exchange: LiveExchange) -> bool:
-    """Whether a body that can be read once was read, by a try or by a middleware."""
-    reader = exchange.request_reader
-    if reader is not None and isinstance(body, (BodyReader, LimitedReader)):
-        return reader.wire_bytes > 0 or exchange.is_uploading
-    return isinstance(body, Iterator) and any(attempt.body is body for attempt in exchange.attempts[:-1])
 
 
 def _check_upgrade(attempt: UpstreamExchange, response: Response) -> None:

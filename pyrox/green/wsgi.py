@@ -14,7 +14,7 @@ from pyrox.errors import ProxyError, UpstreamError, UpstreamTimeout
 from pyrox.green.attempt import UpstreamExchange
 from pyrox.green.body import BodyReader
 from pyrox.green.deadlines import NEVER, Deadlines
-from pyrox.green.forwarder import is_gone
+from pyrox.green.kept_body import is_gone
 from pyrox.http.forwarding import add_response_fields
 from pyrox.http.message import Request, Response
 from pyrox.upstreams.wsgi import Application, BadApplication, Call

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from math import inf
+from typing import TYPE_CHECKING
 
 from pyrox.errors import NoHealthyServer
 from pyrox.http.message import Request, Response
@@ -12,6 +13,9 @@ from pyrox.upstreams.lineup import Lineup
 from pyrox.upstreams.member import HEALTH, Member, Reason
 from pyrox.upstreams.policy import Policy, RoundRobin
 from pyrox.upstreams.watcher import Watcher
+
+if TYPE_CHECKING:
+    from pyrox.upstreams.guard import Guard
 
 _RAMP_STEPS = 50  # in which the weight of a member that starts slowly grows
 
@@ -49,6 +53,7 @@ class Cluster:
         self._panic = panic
         self._watchers: list[Watcher] = []
         self.is_panicking = False
+        self.guard: Guard | None = None  # what it does about failure and overload; None for next to nothing
         self.listens = self._primary.policy.listens or slow_start > 0
         self._ranks: tuple[_Rank, ...] = ()  # those that have somebody to choose from
         # When the lineups are to be made anew: at once after a change, or at the next step of a slow start.

@@ -39,6 +39,9 @@ class RetryRules:
         return random() * min(self.longest_pause, self.pause * 2.0 ** min(retry - 1, 60))
 
 
+NO_RETRIES = RetryRules()
+
+
 def may_send_again(request: Request) -> bool:
     """Whether a server that has seen ``request`` may see it again; its body is another question."""
     return request._method in IDEMPOTENT and request.upgrade is None
