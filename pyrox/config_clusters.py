@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from pyrox.config_failure import failure_faults
 from pyrox.config_report import did_you_mean
 from pyrox.config_values import Raw, check_text, parse_each, parse_url, split_items
 from pyrox.http.headers import is_token
@@ -113,6 +114,7 @@ def _faults(cluster: ClusterSettings) -> Iterator[tuple[str, str]]:
         yield "servers", "are all backups; leave one without"
     if cluster.balance != "hash" and cluster.hash_on != "client":
         yield "hash_on", f"has no use while balance is {cluster.balance}; make it hash"
+    yield from failure_faults(cluster)
     if cluster.balance == "sticky":
         yield from _cookie_faults(cluster)
     elif cluster.cookie_secret:

@@ -117,6 +117,26 @@ class ClusterSettings:
     cookie_path: str
     cookie_domain: str  # "": the host that was asked
     cookie_same_site: str  # lax | strict | none
+    retry_on: tuple[str, ...]  # connect | reset | timeout | invalid, and statuses
+    retries: int
+    retry_body: int
+    retry_backoff: float
+    retry_backoff_max: float
+    retry_budget: int  # per cent
+    retry_budget_min: int
+    try_timeout: float
+    hedge_after: float  # 0: never
+    breaker: int  # per cent; 0: never
+    breaker_on: tuple[str, ...]  # "error" and statuses
+    breaker_volume: int
+    breaker_window: float
+    breaker_open: float
+    breaker_open_max: float
+    breaker_trials: int
+    max_connections: int  # of one server; 0: no limit
+    max_exchanges: int  # of all; 0: no limit
+    queue: int
+    queue_timeout: float
     slow_start: float  # 0: at once
 
 

@@ -14,7 +14,7 @@ from pyrox.errors import ProxyError, UpstreamError, UpstreamTimeout
 from pyrox.green.attempt import UpstreamExchange
 from pyrox.green.body import BodyReader
 from pyrox.green.deadlines import NEVER, Deadlines
-from pyrox.green.kept_body import is_gone
+from pyrox.green.kept_body import KeptBody, is_gone
 from pyrox.http.forwarding import add_response_fields
 from pyrox.http.message import Request, Response
 from pyrox.upstreams.wsgi import Application, BadApplication, Call
@@ -238,4 +238,4 @@ def _length_of(request: Request) -> int | None:
         return None
     if isinstance(body, bytes):
         return len(body)
-    return body.length_to_come if isinstance(body, BodyReader) else None
+    return body.length_to_come if isinstance(body, BodyReader | KeptBody) else None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pyrox.settings import ClusterSettings
 from pyrox.upstreams.balancing import Ewma, LeastConn, RandomTwo
 from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.guarding import make_guard
 from pyrox.upstreams.member import Member
 from pyrox.upstreams.policy import Policy, RoundRobin
 from pyrox.upstreams.rendezvous import Hash, key_of
@@ -41,7 +42,9 @@ def _make_cluster(name: str, settings: ClusterSettings, random: Random) -> Clust
     members = [
         Member(parse_server(server.url), server.weight, server.is_backup) for server in settings.servers
     ]
-    return Cluster(name, members, lambda: _make_policy(name, settings, random), settings.slow_start)
+    cluster = Cluster(name, members, lambda: _make_policy(name, settings, random), settings.slow_start)
+    cluster.guard = make_guard(cluster, settings, random)
+    return cluster
 
 
 def _make_policy(name: str, settings: ClusterSettings, random: Random) -> Policy:

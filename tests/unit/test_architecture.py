@@ -27,6 +27,7 @@ FLOORS = {
     "pyrox.config": 2,
     "pyrox.config_clusters": 2,
     "pyrox.config_environment": 2,
+    "pyrox.config_failure": 2,
     "pyrox.config_render": 2,
     "pyrox.config_report": 2,
     "pyrox.config_routes": 2,
