@@ -1,7 +1,7 @@
 """Origins that do what a test planned for its target, in whichever order they are asked.
 
-A cluster's first server is not known beforehand, so a plan says what the first request of a target finds, what
-the second, and so on, at whatever origin each arrives::
+A cluster's first server is not known beforehand, so a plan says what the first request of a target finds,
+what the second, and so on, at whatever origin each arrives::
 
     plan = Plan()
     with plan.origins("one", "two") as urls, ...:
@@ -41,7 +41,8 @@ class Early:
 class Plan:
     """What each request finds, by its target; the last thing is for all further ones, ``ok`` without any.
 
-    Connections are closed after one answer, so that none is reused and found stale, but after ``ok, and more``.
+    Connections are closed after one answer, so that none is reused and found stale; but not after ``ok, and
+    more``.
     """
 
     def __init__(self) -> None:

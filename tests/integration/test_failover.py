@@ -275,7 +275,7 @@ def request_with(target: str, body: bytes, chunked: bool) -> bytes:
 
 
 def test_body_that_is_on_its_way_goes_on_to_the_other_server(client: Client, plan: Plan, target: str) -> None:
-    """The first server answers 503 when it has half of it; the second gets the same half, and then the rest."""
+    """The first server answers 503 when it has half of it; the second gets that half, and then the rest."""
     target = f"/all{target}"
 
     def answer_early(connection: OriginConnection) -> None:
