@@ -8,13 +8,16 @@ middleware wrote for it, the ``detail`` of an ``HTTPError``.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from pyrox.errors import HTTPError, ProxyError
+from pyrox.http.accept import MediaType, add_vary, choose_media, field_value, parse_choices
 from pyrox.http.headers import Headers
 from pyrox.http.message import REASONS, Response
 
 TEXT = "text/plain"
 PROBLEM = "application/problem+json"  # RFC 9457 section 3
+_OFFERED = tuple(map(MediaType, (TEXT, PROBLEM, "application/json")))
 
 # RFC 9110 15.5.6: a 405 says what is allowed. Pyrox itself sends one only for CONNECT.
 _ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
@@ -23,6 +26,11 @@ _ALLOWED = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"
 # class may forbid setting attributes.
 _MIDDLEWARE = "middleware"  # where it was raised; see stack.py
 _HEADERS = "_answer_headers"
+_PAGE = "_answer_page"
+
+# Renders the body of an answer: from its status and the detail that a client may see to the body and its
+# media type.
+Page = Callable[[int, str], tuple[str, str]]
 
 
 def error_response(error: ProxyError, accept: str | None) -> Response:
@@ -33,8 +41,9 @@ def error_response(error: ProxyError, accept: str | None) -> Response:
     ``Proxy-Status`` (RFC 9209) carries the error's token, and a 503 a ``Retry-After`` of one second.
 
     The ``detail`` and ``headers`` of an ``HTTPError`` are part of the answer; a Content-Type among them
-    says what ``detail`` is, and it is sent as it stands. Nothing of any other error is shown. Last,
-    ``answer_headers(error)`` replace the fields of their names.
+    says what ``detail`` is, and it is sent as it stands. Nothing of any other error is shown. A page that
+    ``answer_page`` noted makes any other body. Last, ``answer_headers(error)`` replace the fields of their
+    names; Vary they extend.
 
     Raises ``ValueError`` or ``TypeError`` when the headers of an ``HTTPError`` cannot be sent; one that
     comes out of a stack has been checked by it.
@@ -46,11 +55,13 @@ def error_response(error: ProxyError, accept: str | None) -> Response:
         headers["Allow"] = _ALLOWED
     body = detail
     if "content-type" not in headers:
-        body, headers["Content-Type"] = _render(error.status, detail, accept)
+        page: Page | None = error.__dict__.get(_PAGE)
+        rendered = page(error.status, detail) if page else render(error.status, detail, accept)
+        body, headers["Content-Type"] = rendered
     if error.status == 503:
         headers.setdefault("Retry-After", "1")
     headers.add("Proxy-Status", f"pyrox; error={error.proxy_status}")
-    headers.update(error.__dict__.get(_HEADERS, ()))
+    _replace(headers, error.__dict__.get(_HEADERS))
     response = Response(error.status, body.encode(errors="replace"), headers)
     response.made_by = error.__dict__.get(_MIDDLEWARE) or "pyrox"
     return response
@@ -65,17 +76,32 @@ def answer_headers(error: Exception) -> Headers:
     return headers
 
 
+def answer_page(error: Exception, page: Page) -> None:
+    """Let ``page`` make the body of the answer to ``error``, unless that is for an inner layer's page."""
+    error.__dict__.setdefault(_PAGE, page)
+
+
+def _replace(headers: Headers, marks: Headers | None) -> None:
+    """Let ``marks`` replace the fields of their names; but what either varies by, the answer varies by."""
+    if marks is None:
+        return
+    varies_by = field_value(headers, "vary")
+    headers.update(marks)
+    if varies_by is not None:
+        add_vary(headers, *(name.strip() for name in varies_by.split(",")))
+
+
 def internal_error(error: BaseException) -> ProxyError:
     """Return the 500 that answers for ``error``, which is no ``ProxyError``: a fault in a middleware."""
     failure = ProxyError(f"{type(error).__name__}: {error}")
-    for key in (_MIDDLEWARE, _HEADERS):
+    for key in (_MIDDLEWARE, _HEADERS, _PAGE):
         if key in error.__dict__:
             failure.__dict__[key] = error.__dict__[key]
     return failure
 
 
-def _render(status: int, detail: str, accept: str | None) -> tuple[str, str]:
-    """Return the body and its media type."""
+def render(status: int, detail: str, accept: str | None) -> tuple[str, str]:
+    """Return the body of an answer and its media type, text or JSON as ``accept`` prefers."""
     phrase = REASONS.get(status, "Error")
     if not prefers_problem(accept):
         text = detail or f"{status} {phrase}"
@@ -95,25 +121,4 @@ def prefers_problem(accept: str | None) -> bool:
     """
     if not accept or "application/" not in accept.lower():
         return False
-    weights = _weights(accept)
-    anything = weights.get("*/*", 0.0)
-    text = weights.get(TEXT, weights.get("text/*", anything))
-    application = weights.get("application/*", anything)
-    problem = max(weights.get(PROBLEM, application), weights.get("application/json", 0.0))
-    return problem > text
-
-
-def _weights(accept: str) -> dict[str, float]:
-    """Return each media range's weight; a malformed weight counts as 0."""
-    weights = {}
-    for item in accept.lower().split(","):
-        media_range, *parameters = (part.strip() for part in item.split(";"))
-        weights[media_range] = next((_weight(p[2:]) for p in parameters if p.startswith("q=")), 1.0)
-    return weights
-
-
-def _weight(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
+    return bool(choose_media(parse_choices(accept), _OFFERED))  # None, or 0 for text

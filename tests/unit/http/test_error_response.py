@@ -15,7 +15,13 @@ from pyrox.errors import (
     ProxyError,
     UpstreamTimeout,
 )
-from pyrox.http.error_response import answer_headers, error_response, internal_error, prefers_problem
+from pyrox.http.error_response import (
+    answer_headers,
+    answer_page,
+    error_response,
+    internal_error,
+    prefers_problem,
+)
 
 
 def test_generic_answer_is_the_status_and_its_phrase() -> None:
@@ -146,3 +152,26 @@ def test_error_that_no_middleware_raised_is_made_by_pyrox() -> None:
 )
 def test_prefers_problem(accept: str | None, expected: bool) -> None:
     assert prefers_problem(accept) is expected
+
+
+def test_page_makes_the_body_of_an_answer_and_its_media_type() -> None:
+    error = HTTPError(403, "not yours")
+    answer_page(error, lambda status, detail: (f"{status}: {detail}", "text/x-page"))
+    answer_page(error, lambda status, detail: ("an outer layer's", "text/plain"))
+    response = error_response(error, "application/json")
+    assert (response.body, response.headers["content-type"]) == (b"403: not yours", "text/x-page")
+
+
+def test_page_sees_no_detail_that_is_not_for_the_client_and_no_body_that_is_finished() -> None:
+    fault = KeyError("secret")
+    answer_page(fault, lambda status, detail: (f"{status}{detail}", "text/plain"))
+    assert error_response(internal_error(fault), None).body == b"500"
+    finished = HTTPError(403, "<p>no</p>", {"Content-Type": "text/html"})
+    answer_page(finished, lambda status, detail: ("page", "text/plain"))
+    assert error_response(finished, None).body == b"<p>no</p>"
+
+
+def test_answer_varies_by_what_the_error_and_the_layers_around_it_say() -> None:
+    error = HTTPError(406, headers={"Vary": "Accept"})
+    answer_headers(error)["Vary"] = "Origin"
+    assert error_response(error, None).headers.get_all("vary") == ["Origin, Accept"]
