@@ -30,6 +30,7 @@ from pyrox.http.certificate import CertificateFields, ClientCertificate
 from pyrox.http.error_response import error_response, internal_error
 from pyrox.http.field_names import CONNECTION_FIELDS, normal_names
 from pyrox.http.forwarding import ClientSide, Network, add_response_fields
+from pyrox.http.handshake import Handshake
 from pyrox.http.head import HeadLimits, parse_request_head
 from pyrox.http.headers import Headers
 from pyrox.http.message import Request, Response
@@ -43,6 +44,7 @@ Layer = Factory | Middleware | tuple[Callable[..., App], Mapping[str, Any]] | tu
 Upstream = Callable[[Request], Response] | Response | Mapping[str, "Callable[[Request], Response] | Response"]
 
 HOST = "pyrox.test"
+_HANDSHAKE = Handshake("TLSv1.3", "TLS_AES_256_GCM_SHA384")
 
 log = logging.getLogger("pyrox.testing")
 
@@ -217,6 +219,8 @@ class TestClient:
         side = ClientSide(
             client_address or self.client_address, tls=self.tls, trusted_proxies=self._trusted_proxies
         )
+        if self.tls:
+            side.handshake = _HANDSHAKE
         if self.certificate is not None:
             side.identify(self.certificate, self._certificate_fields.encode(self.certificate))
         response = self._answer(method, target, sent, body, side)

@@ -128,6 +128,7 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
         assert self._tls is not None
         try:
             stream.handshake(self._engine.head_patience)
+            connection.side.handshake = stream.agreement()
             self._tls.identify(stream, connection.side)
         except HTTPError as error:  # it speaks HTTP
             connection.refuse(error)

@@ -17,6 +17,7 @@ from typing import Any
 from pyrox.errors import ClientGone, ConnectError, HTTPError, ProxyError, UpstreamTimeout
 from pyrox.green.stream import ClientStream, SocketStream, StreamSettings, UpstreamStream
 from pyrox.http.certificate import ClientCertificate
+from pyrox.http.handshake import Handshake
 
 
 class RawSocket(_socket.socket):
@@ -155,6 +156,10 @@ class TlsClientStream(TlsStream, ClientStream):
         stream = cls(sock, settings)
         stream._begin(context._wrap_socket(sock, True, None, owner=stream))  # type: ignore[attr-defined]
         return stream
+
+    def agreement(self) -> Handshake:
+        """Return what the finished handshake has agreed on."""
+        return Handshake(self._tls.version() or "", (self._tls.cipher() or ("",))[0])
 
     def peer_certificate(self) -> ClientCertificate | None:
         """Return the client's certificate, which was verified; None when it has shown none."""

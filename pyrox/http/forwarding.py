@@ -20,6 +20,7 @@ from pyrox.http.message import Request, Response
 
 if TYPE_CHECKING:
     from pyrox.http.certificate import ClientCertificate
+    from pyrox.http.handshake import Handshake
 
 Network = IPv4Network | IPv6Network
 
@@ -34,7 +35,7 @@ class ClientSide:
 
     * ``address``: the peer's IP address, ``"unix"`` for a unix socket; ``port``: its port or 0. Where the
       peer names its client by the PROXY protocol, that client is meant by "the peer" here.
-    * ``tls``: whether the peer speaks TLS to Pyrox.
+    * ``tls``: whether the peer speaks TLS to Pyrox; ``handshake``: what was agreed on then, or None.
     * ``trusted``: whether the peer is in ``trusted_proxies``, so that its X-Forwarded-* count.
     * ``certificate``: what the peer has proved to be its own, verified; None when it has shown none.
     * ``state``: a scratch dict that lives as long as the connection.
@@ -49,6 +50,7 @@ class ClientSide:
         "address",
         "certificate",
         "forwarded",
+        "handshake",
         "port",
         "tls",
         "trusted",
@@ -75,6 +77,7 @@ class ClientSide:
         self._for_field: Field = (b"x-forwarded-for", b"X-Forwarded-For", node)
         proto = b"https" if tls else b"http"
         self._proto_field: Field = (b"x-forwarded-proto", b"X-Forwarded-Proto", proto)
+        self.handshake: Handshake | None = None
         self.certificate: ClientCertificate | None = None
         # The fields that say who the client is; None where no certificate is asked for: then a peer in
         # trusted_proxies may have asked for one.

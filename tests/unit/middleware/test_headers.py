@@ -68,6 +68,57 @@ def test_answer_to_an_error_gets_what_is_set_and_added() -> None:
     assert (headers["x-a"], headers["link"], headers["www-authenticate"]) == ("1", "</a>", "Basic")
 
 
+def test_placeholders_are_filled_in_on_both_sides() -> None:
+    client = client_of(
+        ("X-Kind", "a"),
+        request_set=["X-Client: {client.address}"],
+        response_add=["X-Seen: {request.method} {request.header:X-Client} {response.header:X-Kind}"],
+    )
+    answer = client.get("/", headers=[("X-Client", "spoofed"), ("x-client", "twice")])
+    assert client.upstream_requests[-1].headers.get_all("x-client") == ["127.0.0.1"]
+    assert answer.headers["x-seen"] == "GET 127.0.0.1 a"
+
+
+def test_line_that_comes_out_empty_is_left_out_and_what_the_client_sent_too() -> None:
+    client = client_of(request_set=["X-User: id={identity.name}"], request_add=["X-Role: {identity.roles}"])
+    client.get("/", headers={"X-User": "id=root", "X-Role": "mine"})
+    seen = client.upstream_requests[-1].headers
+    assert "x-user" not in seen
+    assert seen.get_all("x-role") == ["mine"]
+
+
+def test_placeholders_speak_of_the_message_as_it_was_before_the_edits() -> None:
+    client = client_of(request_set=["Host: inner.test", "X-Asked: {request.host}"], request_remove=["Cookie"])
+    client.get("/", headers={"Host": "outer.test", "Cookie": "a=b"})
+    assert client.upstream_requests[-1].headers["x-asked"] == "outer.test"
+    assert client.upstream_requests[-1].host == "inner.test"
+
+
+def test_renamed_lines_keep_their_place_and_replace_those_of_the_new_name() -> None:
+    client = client_of(request_rename=["X-Old: X-New"])
+    client.get("/", headers=[("x-new", "spoofed"), ("X-Old", "1"), ("X-Mid", "m"), ("x-old", "2")])
+    seen = [(name, value) for name, value in client.upstream_requests[-1].headers.items() if "-" in name[:2]]
+    assert seen[:3] == [("X-New", "1"), ("X-Mid", "m"), ("X-New", "2")]
+    client.get("/", headers={"X-New": "own"})
+    assert client.upstream_requests[-1].headers.get_all("x-new") == ["own"]
+
+
+def test_names_can_be_swapped() -> None:
+    client = client_of(("X-A", "a"), ("X-B", "b"), response_rename=["X-A: X-B", "X-B: X-A"])
+    headers = client.get("/").headers
+    assert (headers.get_all("x-a"), headers.get_all("x-b")) == (["b"], ["a"])
+
+
+def test_answer_to_an_error_has_no_response_to_speak_of() -> None:
+    def failing(request: Request) -> Response:
+        raise HTTPError(404)
+
+    options = {"response_set": ["X-A: {client.address}", "X-B: {response.header:X}"]}
+    headers = TestClient((HeadersMiddleware, options), upstream=failing).get("/").headers
+    assert headers["x-a"] == "127.0.0.1"
+    assert "x-b" not in headers
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -81,6 +132,12 @@ def test_answer_to_an_error_gets_what_is_set_and_added() -> None:
             "request_remove: Content-Length speaks of one connection only",
         ),
         ({"response_set": ["connection: close"]}, "response_set: connection speaks of one connection only"),
+        ({"request_set": ["X: {client.adress}"]}, "request_set: .*did you mean {client.address}"),
+        ({"request_add": ["X: {response.status}"]}, "request_add: {response.status} is unknown"),
+        ({"request_rename": ["X"]}, "request_rename: 'X' is not 'Old-Name: New-Name'"),
+        ({"response_rename": ["X: TE"]}, "response_rename: TE speaks of one connection only"),
+        ({"response_rename": ["Upgrade: X"]}, "response_rename: Upgrade speaks of one connection only"),
+        ({"response_rename": ["X: Y Z"]}, "response_rename: invalid header name"),
         ({"response_set": ["X: a", "x: b"]}, "response_set: x is set and removed, or set twice"),
         ({"request_set": ["X: a"], "request_remove": ["x"]}, "request_set: x is set and removed"),
     ],
