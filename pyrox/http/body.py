@@ -93,6 +93,15 @@ class Message:
         raise NotImplementedError
 
 
+def known_length(message: Message) -> int | None:
+    """Return how many bytes the body has, as far as that can be told before it is read; else None."""
+    body = message._body
+    if message._filters is not None:
+        return None
+    # A body that is still arriving, with a Content-Length, knows it.
+    return len(body) if isinstance(body, bytes) else getattr(body, "length_to_come", None)
+
+
 def _as_body(body: Body | str) -> Body:
     if isinstance(body, str):
         return body.encode()

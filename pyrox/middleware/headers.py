@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pyrox.http.error_response import answer_headers
 from pyrox.http.field_names import CONNECTION_FIELDS
 from pyrox.http.headers import Field, Headers, make_field
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
-from pyrox.middleware.values import Value, compile_value, is_template
+from pyrox.middleware.values import Value, compile_value, is_template, tells_identity
 
 
 class HeadersMiddleware(Middleware):
@@ -26,7 +27,8 @@ class HeadersMiddleware(Middleware):
 
     A value may have placeholders: ``X-Client: {client.address}``. They stand for what is true before this
     middleware edits that side. A line whose placeholders all come out empty is left out; of one that is
-    set nothing remains then, neither what the client sent.
+    set nothing remains then, neither what the client sent. A request field that tells of the client's
+    identity or certificate no client can send itself, on any route.
 
     The answer to an error that comes from inside gets the fields that are set and added, too.
     """
@@ -46,6 +48,12 @@ class HeadersMiddleware(Middleware):
         super().__init__(app)
         self._request = _Edits("request", request_set, request_add, request_remove, request_rename)
         self._response = _Edits("response", response_set, response_add, response_remove, response_rename)
+
+    @classmethod
+    def reserved_fields(cls, options: Mapping[str, Any]) -> Iterable[str]:
+        """Name those that tell upstream of the client's identity or certificate."""
+        lines = [*options["request_set"], *options["request_add"]]
+        return [line.partition(":")[0].strip() for line in lines if tells_identity(line)]
 
     def __call__(self, request: Request) -> Response:
         self._request.apply(request.headers, request, None)

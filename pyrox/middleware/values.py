@@ -1,8 +1,8 @@
 """Templates of field values: ``{client.address}`` and the like, compiled when the proxy starts.
 
 What a placeholder stands for may be the client's word. On the wire a field ends at a line break, so control
-characters are percent-encoded: no value can become a second field. Text beyond ASCII (an identity's name)
-goes as UTF-8; what came in a field goes out byte for byte.
+characters are percent-encoded: no value can become a second field. What came in a field goes out byte for
+byte; an identity is written as authentication writes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pyrox.config_report import did_you_mean
 from pyrox.http.cookies import find_cookie
 from pyrox.http.headers import make_field
 from pyrox.http.message import Request, Response
-from pyrox.middleware.identity import identity_of
+from pyrox.middleware.identity import identity_of, quote_identity
 
 Value = Callable[[Request, Response | None], bytes]  # b"" where there is no such thing
 
@@ -27,6 +27,12 @@ _control = re.compile(rb"[\x00-\x1f\x7f]")
 def is_template(text: str) -> bool:
     """Tell whether ``text`` has a placeholder in it, or one that was made plain text."""
     return _placeholder.search(text) is not None
+
+
+def tells_identity(text: str) -> bool:
+    """Tell whether a template says who the client is: then no client may send such a field itself."""
+    names = (found[2] or "" for found in _placeholder.finditer(text))
+    return any(name.startswith(("identity.", "tls.")) for name in names)
 
 
 def compile_value(text: str, has_response: bool) -> Value:
@@ -135,8 +141,7 @@ def _handshake(attribute: str) -> Value:
 
 def _identity(attribute: str) -> Value:
     def get(request: Request) -> str:
-        value = getattr(identity_of(request), attribute, "")
-        return value if isinstance(value, str) else ",".join(sorted(value))
+        return _identity_text(getattr(identity_of(request), attribute, ""))
 
     return _text(get)
 
@@ -144,14 +149,21 @@ def _identity(attribute: str) -> Value:
 def _claim(name: str) -> Value:
     def get(request: Request) -> str:
         identity = identity_of(request)
-        return "" if identity is None else _claim_text(identity.claims.get(name))
+        return "" if identity is None else _identity_text(identity.claims.get(name))
 
     return _text(get)
 
 
+def _identity_text(value: object) -> str:
+    """As authentication tells upstream: percent-encoded, so that no name can pass for another, or for two."""
+    if isinstance(value, (set, frozenset)):
+        value = sorted(map(_claim_text, value))
+    if isinstance(value, (list, tuple)):
+        return ",".join(quote_identity(_claim_text(item)).replace(",", "%2C") for item in value)
+    return quote_identity(_claim_text(value))
+
+
 def _claim_text(value: object) -> str:
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return ",".join(map(_claim_text, value))
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, (str, int, float)) else ""

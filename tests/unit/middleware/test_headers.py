@@ -80,11 +80,42 @@ def test_placeholders_are_filled_in_on_both_sides() -> None:
 
 
 def test_line_that_comes_out_empty_is_left_out_and_what_the_client_sent_too() -> None:
-    client = client_of(request_set=["X-User: id={identity.name}"], request_add=["X-Role: {identity.roles}"])
+    client = client_of(
+        request_set=["X-User: id={identity.name}"], request_add=["X-Role: {request.cookie:role}"]
+    )
     client.get("/", headers={"X-User": "id=root", "X-Role": "mine"})
     seen = client.upstream_requests[-1].headers
     assert "x-user" not in seen
     assert seen.get_all("x-role") == ["mine"]
+
+
+@pytest.mark.parametrize("spelling", ["X-User", "x-user"])
+def test_field_that_tells_who_the_client_is_cannot_be_sent_by_it_on_any_route(spelling: str) -> None:
+    client = TestClient.from_config(
+        """
+        [routing]
+        default_cluster = all
+        [clusters]
+        [[all]]
+        servers = http://127.0.0.1:8000
+        [routes]
+        [[inside]]
+        match = PathPrefix(`/inside`)
+        cluster = all
+        stack = headers,
+        [http]
+        underscore_headers = allow
+        [middleware]
+        [[headers]]
+        request_set = X-User: {identity.name}, X-Cert: {tls.subject}, X-Free: {client.address}
+        """
+    )
+    sent = [(spelling, "root"), ("X_User", "root"), ("X-Cert", "CN=root"), ("X-Free", "mine")]
+    for target in ("/outside", "/inside"):
+        client.get(target, headers=sent)
+        seen = client.upstream_requests[-1].headers
+        assert not [name for name in ("x-user", "x_user", "x-cert") if name in seen]
+        assert seen["x-free"] == ("mine" if target == "/outside" else "127.0.0.1")
 
 
 def test_placeholders_speak_of_the_message_as_it_was_before_the_edits() -> None:
