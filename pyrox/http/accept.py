@@ -184,7 +184,7 @@ def add_vary(headers: Headers, *names: str) -> None:
     """Say that the response depends on these request fields too (RFC 9110 12.5.5)."""
     present = field_value(headers, "vary")
     listed = [name.strip() for name in (present or "").split(",") if name.strip()]
-    if "*" in listed:
+    if "*" in listed or not names:
         return
     known = {name.lower() for name in listed}
     headers["Vary"] = ", ".join([*listed, *(name for name in names if name.lower() not in known)])

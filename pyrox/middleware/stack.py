@@ -34,9 +34,14 @@ Factory = Callable[[App], App]
 BUILT_IN = {
     "access_control": "pyrox.middleware.access_control:AccessControl",
     "basic_auth": "pyrox.middleware.basic_auth:BasicAuth",
+    "body_limit": "pyrox.middleware.body_limit:BodyLimit",
+    "cors": "pyrox.middleware.cors:Cors",
+    "error_pages": "pyrox.middleware.error_pages:ErrorPages",
     "headers": "pyrox.middleware.headers:HeadersMiddleware",
     "health": "pyrox.middleware.health:Health",
+    "negotiate": "pyrox.middleware.negotiate:Negotiate",
     "request_id": "pyrox.middleware.request_id:RequestId",
+    "security_headers": "pyrox.middleware.security_headers:SecurityHeaders",
 }
 # Who else may have answered, in the access log: a middleware of that name could not be told apart.
 _TAKEN = ("pyrox", "upstream")

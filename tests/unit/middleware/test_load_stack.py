@@ -18,7 +18,13 @@ from pyrox.settings import MiddlewareSettings, RawOptions, Settings
 
 HERE = __name__
 USERS = str(Path(__file__).with_name("users.htpasswd"))
-REQUIRED: dict[str, RawOptions] = {"access_control": {"deny": "::1"}, "basic_auth": {"file": USERS}}
+REQUIRED: dict[str, RawOptions] = {
+    "access_control": {"deny": "::1"},
+    "basic_auth": {"file": USERS},
+    "body_limit": {"request": "1m"},
+    "cors": {"origins": "https://a.test"},
+    "negotiate": {"languages": "en"},
+}
 
 
 class Limit(Middleware):
