@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrox import BodyFilter, Headers, Request, Response
+from pyrox import BodyFilter, Flow, Headers, Request, Response
 from pyrox.config import parse_settings
 from pyrox.middleware.stack import BUILT_IN
 from pyrox.testing import ClientResponse, TestClient
@@ -64,7 +64,7 @@ def test_built_in_middleware_of_the_manual_runs_with_its_options() -> None:
     assert client.get("/", client_address="10.6.6.6").status == 403
 
 
-@pytest.mark.parametrize("cls", [Request, Response, Headers, BodyFilter, TestClient, ClientResponse])
+@pytest.mark.parametrize("cls", [Request, Response, Headers, BodyFilter, TestClient, ClientResponse, Flow])
 def test_manual_shows_everything_that_a_middleware_may_use(cls: type) -> None:
     code = "\n".join(text for _, text in blocks("python"))
     names = {name for name in dir(cls) if not name.startswith("_")} - OF_THE_ENGINE
