@@ -52,14 +52,14 @@ class JwtAuth(Authentication):
     * ``required_claims``, ``required_scopes``: claims that must be there; scopes without which it is a 403.
     * ``token_from``: where the token is, first found first taken: ``bearer``, ``header:NAME``,
       ``cookie:NAME``. Default ``bearer``.
-    * ``strip_token``: do not send the token upstream. Default ``no``.
+    * ``strip``: do not send the token upstream. Default ``no``.
     * ``name_claim``, ``roles_claim``, ``scopes_claim``: where the identity is; ``a.b`` is b in a. Default
       ``sub``, ``roles``, ``scope``.
     * ``user_header``, ``roles_header``, ``scopes_header``: the fields that tell upstream. Default
       ``X-Auth-User``, ``X-Auth-Roles``, ``X-Auth-Scopes``.
     * ``claim_headers``: a subsection with more of them, ``Field = claim``.
     * ``optional``: let requests without a token pass, as nobody. Default ``no``.
-    * ``realm``: what is protected, for WWW-Authenticate. Default ``pyrox``.
+    * ``realm``: what is protected, for WWW-Authenticate. Default ``restricted``.
     * ``max_token``: the longest token that is looked at, in bytes. Default 8192.
     * ``cache_size``, ``cache_ttl``: how many verified tokens are remembered, and for how many seconds at
       most; never beyond their expiry. Default 10000 and 60; 0 for not at all.
@@ -84,7 +84,7 @@ class JwtAuth(Authentication):
         required_claims: Sequence[str] = (),
         required_scopes: Sequence[str] = (),
         token_from: Sequence[str] = ("bearer",),
-        strip_token: bool = False,
+        strip: bool = False,
         name_claim: str = "sub",
         roles_claim: str = "roles",
         scopes_claim: str = "scope",
@@ -93,7 +93,7 @@ class JwtAuth(Authentication):
         scopes_header: str | None = SCOPES_HEADER,
         claim_headers: Mapping[str, str] | None = None,
         optional: bool = False,
-        realm: str = "pyrox",
+        realm: str = "restricted",
         max_token: int = 8192,
         cache_size: int = 10_000,
         cache_ttl: float = 60.0,
@@ -103,13 +103,14 @@ class JwtAuth(Authentication):
         headers = {"user_header": user_header, "roles_header": roles_header, "scopes_header": scopes_header}
         fields = IdentityFields(**headers, **{_option_of(name): name for name in claim_headers or ()})
         challenge = make_challenge("Bearer", realm=realm)
-        super().__init__(app, challenge, optional, fields, varies_by=self._sources[0].field)
+        varies_by = ", ".join(dict.fromkeys(source.field for source in self._sources))
+        super().__init__(app, challenge, optional, fields, varies_by)
         jwks = Jwks(jwks_url, jwks_ttl, jwks_max_stale, jwks_min_interval, jwks_timeout, jwks_ca_file)
         keys = key_source(algorithms, key_files, secret, jwks)
         check_seconds(leeway=leeway, cache_ttl=cache_ttl)
         required = [*(["exp"] if require_exp else []), *required_claims]
         self._verifier = TokenVerifier(keys, Rules(frozenset(algorithms), issuer, audience, leeway, required))
-        self._realm, self._strip, self._max_token, self._leeway = realm, strip_token, max_token, leeway
+        self._realm, self._strip, self._max_token, self._leeway = realm, strip, max_token, leeway
         self._where = name_claim, roles_claim, scopes_claim
         self._required_scopes = frozenset(required_scopes)
         self._cache_ttl = cache_ttl if cache_size > 0 else 0.0

@@ -180,7 +180,7 @@ def key_of_secret(secret: bytes, algorithms: Collection[str]) -> VerificationKey
     """Return the key of an HMAC secret; raises ``ValueError`` when it is too short for an algorithm."""
     for name in algorithms:
         if weakness := _weakness(secret, name):
-            raise ValueError(f"secret: {weakness} for {name}; take random ones, as of: openssl rand -base64 48")
+            raise ValueError(f"secret: {weakness} for {name}; take random ones (openssl rand -base64 48)")
     return VerificationKey(None, frozenset(algorithms), secret)
 
 
@@ -200,7 +200,7 @@ def read_keys(path: Path, algorithms: Collection[str]) -> list[VerificationKey]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"key_files: {path}: {error}") from None
     if not keys:
-        raise ValueError(f"key_files: {path}: no key in it verifies {', '.join(algorithms)}, or it is too weak")
+        raise ValueError(f"key_files: {path}: no key in it verifies {', '.join(algorithms)}")
     return keys
 
 

@@ -18,8 +18,8 @@ class TokenRefused(Exception):
 class Rules:
     """What a token must be.
 
-    ``issuers`` and ``audiences``: empty when it need not name one; ``leeway``: seconds that clocks may differ;
-    ``required``: claims that must be there.
+    ``issuers`` and ``audiences``: empty when it need not name one; ``leeway``: seconds that the clocks may
+    differ; ``required``: claims that must be there.
     """
 
     algorithms: frozenset[str]

@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -164,7 +165,7 @@ class ServiceClient:
             return self._error(f"no answer within {self._timeout} s", "timeout")
         if isinstance(error, errors.SSLError):
             return self._error(f"TLS failed: {reason}", "unreachable")
-        if isinstance(error, errors.IncompleteRead) or isinstance(error.args[-1], OSError):
+        if isinstance(error, errors.ProtocolError) and isinstance(error.args[-1], (OSError, IncompleteRead)):
             return _BrokenOff(f"the connection broke off: {reason}")
         return self._error(f"its answer cannot be understood: {reason}")
 

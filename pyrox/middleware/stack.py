@@ -39,6 +39,7 @@ BUILT_IN = {
     "error_pages": "pyrox.middleware.error_pages:ErrorPages",
     "headers": "pyrox.middleware.headers:HeadersMiddleware",
     "health": "pyrox.middleware.health:Health",
+    "jwt_auth": "pyrox.middleware.jwt_auth:JwtAuth",
     "negotiate": "pyrox.middleware.negotiate:Negotiate",
     "request_id": "pyrox.middleware.request_id:RequestId",
     "security_headers": "pyrox.middleware.security_headers:SecurityHeaders",

@@ -23,6 +23,7 @@ REQUIRED: dict[str, RawOptions] = {
     "basic_auth": {"file": USERS},
     "body_limit": {"request": "1m"},
     "cors": {"origins": "https://a.test"},
+    "jwt_auth": {"algorithms": "HS256", "secret": "x" * 32},
     "negotiate": {"languages": "en"},
 }
 

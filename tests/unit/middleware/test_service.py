@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pyrox.middleware.service import ServiceAnswer, ServiceClient, ServiceError
 from pyrox.http.headers import Headers
+from pyrox.middleware.service import ServiceAnswer, ServiceClient, ServiceError
 
 
 @pytest.mark.parametrize(
@@ -40,17 +40,17 @@ def test_url_with_more_than_an_address_is_an_error_that_does_not_tell_the_passwo
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, float("inf"), float("nan")])
 def test_timeout_must_be_seconds(seconds: float) -> None:
-    with pytest.raises(ValueError, match="^timeout: "):
+    with pytest.raises(ValueError, match=r"^timeout: "):
         ServiceClient("http://auth/", timeout=seconds)
 
 
 def test_ca_file_must_be_one_and_of_use(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="^ca_file: .*No such file"):
+    with pytest.raises(ValueError, match=r"^ca_file: .*No such file"):
         ServiceClient("https://auth/", ca_file=tmp_path / "missing.pem")
     (tmp_path / "ca.pem").write_text("no certificate")
-    with pytest.raises(ValueError, match="^ca_file: "):
+    with pytest.raises(ValueError, match=r"^ca_file: "):
         ServiceClient("https://auth/", ca_file=tmp_path / "ca.pem")
-    with pytest.raises(ValueError, match="^ca_file: .* not asked over TLS"):
+    with pytest.raises(ValueError, match=r"^ca_file: .* not asked over TLS"):
         ServiceClient("http://auth/", ca_file=tmp_path / "ca.pem")
 
 
