@@ -39,6 +39,7 @@ from pyrox.middleware.stack import ConfiguredMiddleware, Factory, build_stack, l
 from pyrox.preflight import use_plugin_paths
 from pyrox.routing.dispatch import build_routes
 from pyrox.settings import RouteSettings, Settings
+from pyrox.shared_memory import forget_own_memory
 
 Layer = Factory | Middleware | tuple[Callable[..., App], Mapping[str, Any]] | tuple[str, Factory]
 Upstream = Callable[[Request], Response] | Response | Mapping[str, "Callable[[Request], Response] | Response"]
@@ -147,6 +148,7 @@ class TestClient:
         raise_exceptions: bool = True,
     ) -> None:
         self._fake = _Fake(upstream if upstream is not None else Response(200))
+        forget_own_memory()  # what an earlier client's stack has counted is none of this one's business
         layers = _layers(stack)
         self._app = build_stack([_named(layer) for layer in layers], self._fake)
         self.upstream_requests = self._fake.requests

@@ -23,6 +23,7 @@ from pyrox.green.listeners import HANDED_OVER, close_listeners, inherited_listen
 from pyrox.green.tls_contexts import Tls
 from pyrox.green.worker import APP_LOAD_ERROR, ProxyWorker
 from pyrox.settings import Settings
+from pyrox.shared_memory import keep_shared_memory
 
 EXIT_NOT_NOW = 1
 EXIT_BAD_CONFIGURATION = 2
@@ -45,6 +46,7 @@ def run(load: Load) -> int:
     """
     application = PyroxApplication(load)
     core, is_upgrade = application.settings.core, HANDED_OVER in os.environ
+    keep_shared_memory(os.environ)
     try:
         if not is_upgrade:
             _check_alone(application)

@@ -32,6 +32,8 @@ from pyrox.green.tls_contexts import Tls
 from pyrox.green.workforce import Workforce
 from pyrox.routing.overlap import route_warnings
 from pyrox.settings import Settings
+from pyrox.shared_memory import HANDED_OVER as SHARED_MEMORY
+from pyrox.shared_memory import hand_over_shared_memory
 
 if TYPE_CHECKING:
     from pyrox.green.application import PyroxApplication
@@ -211,6 +213,7 @@ class PyroxArbiter(Workforce):
             return
         environ = {**self._environ, "GUNICORN_PID": str(os.getpid())}
         environ[HANDED_OVER] = hand_over(self._current.listeners)
+        environ[SHARED_MEMORY] = hand_over_shared_memory()
         try:
             self.reexec_pid = os.fork()
         except OSError as error:

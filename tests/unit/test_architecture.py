@@ -20,6 +20,7 @@ FLOORS = {
     "pyrox.errors": 0,
     "pyrox.http": 1,
     "pyrox.exchange": 1,
+    "pyrox.shared_memory": 1,
     "pyrox.threads": 1,
     "pyrox.settings": 2,
     "pyrox.compat_config": 2,
