@@ -11,7 +11,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from pyrox.middleware.base import App
 from pyrox.middleware.conditions import Conditions, take_conditions
 from pyrox.middleware.importing import failure_of, import_target
 from pyrox.middleware.options import bind_options
+from pyrox.middleware.place import Place, placed
 from pyrox.settings import MiddlewareSettings, Settings
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ BUILT_IN = {
     "headers": "pyrox.middleware.headers:HeadersMiddleware",
     "health": "pyrox.middleware.health:Health",
     "jwt_auth": "pyrox.middleware.jwt_auth:JwtAuth",
+    "in_flight": "pyrox.middleware.in_flight:InFlight",
     "negotiate": "pyrox.middleware.negotiate:Negotiate",
+    "rate_limit": "pyrox.middleware.rate_limit:RateLimit",
     "request_id": "pyrox.middleware.request_id:RequestId",
     "security_headers": "pyrox.middleware.security_headers:SecurityHeaders",
 }
@@ -144,6 +147,7 @@ class ConfiguredMiddleware:
     target: Callable[..., App]
     options: Mapping[str, Any]
     conditions: Conditions = field(default_factory=Conditions)
+    route: str | None = None  # whose stack it stands in
 
     def __call__(self, app: App) -> App:
         """Raises ``ConfigError`` when the constructor finds an option wrong."""
@@ -151,7 +155,8 @@ class ConfiguredMiddleware:
 
     def _make(self, app: App) -> App:
         try:
-            middleware = self.target(app, **self.options)
+            with placed(Place(self.name, self.route)):
+                middleware = self.target(app, **self.options)
         except (TypeError, ValueError) as error:
             option, reason = _split_message(str(error))
             raise self._problem(option, reason) from error
@@ -276,7 +281,7 @@ def _resolve_routes(settings: Settings) -> tuple[dict[str, list[ConfiguredMiddle
                 continue
             if name not in known:
                 known[name] = _layer_of(name, settings, report)
-            layers += known[name]
+            layers += [replace(layer, route=route) for layer in known[name]]
     return stacks, report
 
 

@@ -24,7 +24,9 @@ REQUIRED: dict[str, RawOptions] = {
     "body_limit": {"request": "1m"},
     "cors": {"origins": "https://a.test"},
     "jwt_auth": {"algorithms": "HS256", "secret": "x" * 32},
+    "in_flight": {"limits": "9"},
     "negotiate": {"languages": "en"},
+    "rate_limit": {"policies": "9/minute"},
 }
 
 
