@@ -304,8 +304,11 @@ class Response(Message):
         """Call ``callback()`` once, after the last byte was sent or when the exchange failed.
 
         Callbacks run in the order in which they were added; an exception in one is logged and does
-        not keep the others from running.
+        not keep the others from running. When the response is closed already, it is called at once.
         """
+        if self._closed:
+            callback()
+            return
         if self._callbacks is None:
             self._callbacks = []
         self._callbacks.append(callback)

@@ -210,6 +210,16 @@ def test_callback_that_fails_does_not_keep_the_others_from_running() -> None:
     assert calls == ["ran"]
 
 
+def test_callback_that_comes_after_the_close_runs_at_once() -> None:
+    response = Response(200)
+    response.close()
+    calls: list[str] = []
+    response.on_close(lambda: calls.append("ran"))
+    assert calls == ["ran"]
+    assert response.close() == []
+    assert calls == ["ran"]
+
+
 def test_filtered_body_is_still_closed() -> None:
     source = Source(b"a")
     response = Response(200, source)

@@ -23,8 +23,8 @@ REQUIRED: dict[str, RawOptions] = {
     "basic_auth": {"file": USERS},
     "body_limit": {"request": "1m"},
     "cors": {"origins": "https://a.test"},
-    "jwt_auth": {"algorithms": "HS256", "secret": "x" * 32},
     "in_flight": {"limits": "9"},
+    "jwt_auth": {"algorithms": "HS256", "secret": "x" * 32},
     "negotiate": {"languages": "en"},
     "rate_limit": {"policies": "9/minute"},
 }
