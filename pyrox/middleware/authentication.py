@@ -35,7 +35,7 @@ class Authentication(Middleware):
     * ``challenge``: what a 401 asks for, from ``make_challenge``; None where HTTP has no way to ask.
     * ``optional``: let requests pass that have no credentials of this kind.
     * ``fields``: those that tell upstream; ``told`` says what.
-    * ``varies_by``: the request field that credentials stand in, for caches; ``""`` for none.
+    * ``varies_by``: the request field that credentials stand in, for caches, or several, with commas.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Authentication(Middleware):
         self.challenge = challenge
         self._optional = optional
         self._fields = fields
-        self._varies_by = varies_by
+        self._varies_by = tuple(name.strip() for name in varies_by.split(",") if varies_by)
         self._told: dict[int, tuple[Identity, list[Field]]] = {}
 
     @classmethod
@@ -82,8 +82,8 @@ class Authentication(Middleware):
             if identity_of(request) is None:
                 self._fields.clear(request.headers)
         response = self.app(request)
-        if self._varies_by:
-            vary_by(response.headers, self._varies_by)
+        for name in self._varies_by:
+            vary_by(response.headers, name)
         return response
 
     def _encoded(self, identity: Identity) -> list[Field]:

@@ -34,6 +34,7 @@ Factory = Callable[[App], App]
 
 BUILT_IN = {
     "access_control": "pyrox.middleware.access_control:AccessControl",
+    "api_key": "pyrox.middleware.api_key:ApiKey",
     "basic_auth": "pyrox.middleware.basic_auth:BasicAuth",
     "body_limit": "pyrox.middleware.body_limit:BodyLimit",
     "cors": "pyrox.middleware.cors:Cors",
@@ -42,6 +43,7 @@ BUILT_IN = {
     "health": "pyrox.middleware.health:Health",
     "in_flight": "pyrox.middleware.in_flight:InFlight",
     "jwt_auth": "pyrox.middleware.jwt_auth:JwtAuth",
+    "mtls_auth": "pyrox.middleware.mtls_auth:MtlsAuth",
     "negotiate": "pyrox.middleware.negotiate:Negotiate",
     "rate_limit": "pyrox.middleware.rate_limit:RateLimit",
     "request_id": "pyrox.middleware.request_id:RequestId",

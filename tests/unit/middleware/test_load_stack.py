@@ -20,6 +20,7 @@ HERE = __name__
 USERS = str(Path(__file__).with_name("users.htpasswd"))
 REQUIRED: dict[str, RawOptions] = {
     "access_control": {"deny": "::1"},
+    "api_key": {"keys": {"acme": "f" * 64}},
     "basic_auth": {"file": USERS},
     "body_limit": {"request": "1m"},
     "cors": {"origins": "https://a.test"},
