@@ -11,7 +11,7 @@ what the second, and so on, at whatever origin each arrives::
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -51,6 +51,8 @@ class Plan:
         self._lock = threading.Lock()
         self._origins: list[Origin] = []
         self.urls: dict[str, str] = {}
+        self._open: Counter[str] = Counter()  # connections of each origin
+        self.most_at_once: Counter[str] = Counter()
 
     def expect(self, target: str, *acts: str | Act | Early) -> None:
         """Plan for ``target``: names of ``ACTS``, statuses, or functions of the connection."""
@@ -68,6 +70,13 @@ class Plan:
         """Wait until so many have come."""
         self._origins[0].wait_until(lambda: self.count(target) >= count, f"{count} requests of {target}")
 
+    def reset_at(self, name: str, connection: OriginConnection) -> None:
+        """Reset a connection to ``name``; answer on one to another."""
+        if connection.origin.url == self.urls[name]:
+            connection.reset()
+        else:
+            ok(connection)
+
     def close(self) -> None:
         """Close all connections, and take no more."""
         for origin in self._origins:
@@ -84,6 +93,27 @@ class Plan:
             yield list(self.urls.values())
 
     def _serve(self, connection: OriginConnection, name: str) -> None:
+        with self._counted(name):
+            self._serve_requests(connection, name)
+
+    @contextmanager
+    def _counted(self, name: str) -> Iterator[None]:
+        with self._lock:
+            self._open[name] += 1
+            self.most_at_once[name] = max(self.most_at_once[name], self._open[name])
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open[name] -= 1
+            self._origins[0].notify()
+
+    def count_connections_anew(self, name: str) -> None:
+        """Let ``most_at_once`` of ``name`` be what it is from now on, when those that end have ended."""
+        self._origins[0].wait_until(lambda: self._open[name] <= 1, "an end of connections")
+        self.most_at_once[name] = self._open[name]
+
+    def _serve_requests(self, connection: OriginConnection, name: str) -> None:
         while connection.socket.fileno() >= 0:
             request = connection.expect_head()
             act = self._arrive(name, request)
@@ -92,8 +122,7 @@ class Plan:
                 return
             connection.read_body_of(request)
             if act == "ok":
-                connection.send(response(b"ok", f"X-Server: {name}", "Connection: close"))
-                connection.close()
+                ok(connection, f"X-Server: {name}")
             elif act == "ok, and more":
                 connection.send(response(b"ok", f"X-Server: {name}"))
             elif isinstance(act, str):
@@ -110,6 +139,12 @@ class Plan:
         for origin in self._origins:
             origin.notify()
         return act
+
+
+def ok(connection: OriginConnection, *fields: str) -> None:
+    """Answer, and close: no later request is to find the connection stale."""
+    connection.send(response(b"ok", "Connection: close", *fields))
+    connection.close()
 
 
 def _status(text: str) -> Act:

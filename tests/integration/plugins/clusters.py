@@ -7,6 +7,7 @@ import gc
 from pyrox import Middleware, Request, Response
 from pyrox.errors import UpstreamError
 from pyrox.upstreams import Member
+from pyrox.upstreams.guard import Guard
 
 
 class ByPath(Middleware):
@@ -41,3 +42,16 @@ class TwoRequests(Middleware):
             return self.app(request)
         except UpstreamError:
             return self.app(request)
+
+
+class Places(Middleware):
+    """Answers ``/places`` with what guarded clusters have to do: exchanges, places taken, waiting."""
+
+    def __call__(self, request: Request) -> Response:
+        if request.path != "/places":
+            return self.app(request)
+        guards = [thing for thing in gc.get_objects() if isinstance(thing, Guard)]
+        counts = {
+            g.cluster.name: [g.gate.exchanges, sum(g.gate.taken.values()), g.gate.waiting] for g in guards
+        }
+        return Response.json_of({name: numbers for name, numbers in counts.items() if any(numbers)})

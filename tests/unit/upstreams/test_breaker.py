@@ -140,7 +140,9 @@ def test_trial_that_is_given_up_makes_room_for_another() -> None:
     assert not breaker.lets_through
 
 
-@pytest.mark.parametrize("verdict", [Breaker.succeeded, Breaker.failed, lambda b, t, now: b.abandoned(t, now)])
+@pytest.mark.parametrize(
+    "verdict", [Breaker.succeeded, Breaker.failed, lambda b, t, now: b.abandoned(t, now)]
+)
 def test_tries_of_an_earlier_state_say_nothing(verdict: object) -> None:
     breaker = breaker_of()
     old = [breaker.begin() for _ in range(3)]
