@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import timeit
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,20 +20,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from report import verdict
 
+from pyrox.config import parse_settings
 from pyrox.green.forwarder import Forwarder
 from pyrox.http.framing import ChunkLimits
 from pyrox.http.head import HeadLimits
 from pyrox.http.head_cache import HeadCache
 from pyrox.http.message import Request, Response
 from pyrox.router import Router
-from pyrox.settings import ClusterSettings, ServerSettings
 from pyrox.upstreams.building import make_clusters
 from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.member import Reason
 
 MUST, AIM = 2.0, 1.0  # microseconds over the default
 CALLS = 500
 SERVERS = 5
 SECRET = "0123456789abcdef0123456789abcdef"
+CHECKED = ("health_check = http", "slow_start = 10")
+WATCHED = ("eject_failures = 5", "eject_deviation = 1.9")
 REQUEST = b"GET /path?user=42 HTTP/1.1\r\nHost: a.test\r\nUser-Agent: curl/8\r\nAccept: */*\r\n%b\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nDate: x\r\n\r\n"
 
@@ -79,25 +82,16 @@ class Pool:
         pass
 
 
-def cluster_of(servers: Iterable[ServerSettings], balance: str) -> Cluster:
+def cluster_of(servers: str, balance: str, *options: str) -> Cluster:
     """Return the cluster that such a section makes."""
-    settings = ClusterSettings(
-        servers=tuple(servers),
-        balance=balance,
-        hash_on="query:user",
-        cookie_name="",
-        cookie_secret=SECRET,
-        cookie_max_age=0,
-        cookie_path="/",
-        cookie_domain="",
-        cookie_same_site="lax",
-        slow_start=0,
-    )
-    return make_clusters(["http://default"], {"users": settings}, Random(1).random)["users"]
+    needs = {"hash": "hash_on = query:user", "sticky": f"cookie_secret = {SECRET}"}
+    lines = [f"servers = {servers}", f"balance = {balance}", needs.get(balance, ""), *options]
+    settings = parse_settings(["[clusters]", "[[users]]", *lines])
+    return make_clusters(["http://default"], settings.clusters.sections, Random(1).random)["users"]
 
 
-def servers(weights: Sequence[int]) -> list[ServerSettings]:
-    return [ServerSettings(f"http://10.0.0.{number}:80", weight) for number, weight in enumerate(weights)]
+def servers(weights: Sequence[int]) -> str:
+    return ", ".join(f"http://10.0.0.{number} weight={weight}" for number, weight in enumerate(weights))
 
 
 def microseconds(cluster: Cluster, repeats: int, field: bytes = b"") -> float:
@@ -129,6 +123,12 @@ def busy(cluster: Cluster) -> Cluster:
     return cluster
 
 
+def ailing(cluster: Cluster) -> Cluster:
+    """Let one member be unhealthy."""
+    cluster.exclude(cluster.members[0], Reason.UNHEALTHY, 0.0)
+    return cluster
+
+
 def pinned() -> tuple[Cluster, bytes]:
     """A sticky cluster, and the field of a client that brings its cookie."""
     cluster = cluster_of(servers([1] * SERVERS), "sticky")
@@ -150,6 +150,8 @@ def main() -> None:
     cases: list[tuple[str, Cluster, bytes]] = [
         (f"round_robin, {SERVERS} servers", cluster_of(equal, "round_robin"), b""),
         ("round_robin, weights", cluster_of(weighted, "round_robin"), b""),
+        ("round_robin, checks", ailing(cluster_of(equal, "round_robin", *CHECKED)), b""),
+        ("round_robin, ejections", ailing(cluster_of(equal, "round_robin", *WATCHED)), b""),
         ("least_conn, idle", cluster_of(equal, "least_conn"), b""),
         ("least_conn, busy", busy(cluster_of(equal, "least_conn")), b""),
         ("least_conn, busy, weights", busy(cluster_of(weighted, "least_conn")), b""),

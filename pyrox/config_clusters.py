@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from pyrox.config_failure import failure_faults
+from pyrox.config_health import CHECKS as HEALTH_CHECKS
+from pyrox.config_health import health_faults
 from pyrox.config_report import did_you_mean
 from pyrox.config_values import Raw, check_text, parse_each, parse_url, split_items
 from pyrox.http.headers import is_token
@@ -86,6 +88,7 @@ CHECKS: dict[str, Callable[..., object]] = {
     "hash_key": check_hash_key,
     "cookie_name": check_cookie_name,
     "cookie_attribute": check_attribute,
+    **HEALTH_CHECKS,
 }
 
 
@@ -119,6 +122,7 @@ def _faults(cluster: ClusterSettings) -> Iterator[tuple[str, str]]:
         yield from _cookie_faults(cluster)
     elif cluster.cookie_secret:
         yield "cookie_secret", f"has no use while balance is {cluster.balance}; make it sticky"
+    yield from health_faults(cluster)
 
 
 def _cookie_faults(cluster: ClusterSettings) -> Iterator[tuple[str, str]]:

@@ -138,6 +138,24 @@ class ClusterSettings:
     queue: int
     queue_timeout: float
     slow_start: float  # 0: at once
+    health_check: str  # off | connect | http
+    health_path: str
+    health_host: str  # "": the server's own name
+    health_status: tuple[str, ...]  # "204" or "200-299"
+    health_body: str  # "": anything
+    health_interval: float
+    health_timeout: float
+    health_rise: int
+    health_fall: int
+    eject_failures: int  # 0: never
+    eject_status: tuple[str, ...]
+    eject_deviation: float  # 0: never
+    eject_window: float
+    eject_volume: int
+    eject_time: float
+    eject_time_max: float
+    eject_most: float  # per cent
+    panic_threshold: float  # per cent; 0: never
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import random
 from time import monotonic
@@ -11,10 +11,13 @@ from time import monotonic
 from greenlet import getcurrent, greenlet
 
 from pyrox.access_log import AccessLog
+from pyrox.green.checker import Prober
 from pyrox.green.client import ClientConnection
 from pyrox.green.deadlines import Deadlines
 from pyrox.green.exchange import LiveExchange
 from pyrox.green.forwarder import Forwarder
+from pyrox.green.health import Health
+from pyrox.green.health_board import HealthBoard
 from pyrox.green.pool import UpstreamPool
 from pyrox.green.proxy_protocol import Introductions
 from pyrox.green.routes import EngineRoutes
@@ -33,6 +36,7 @@ from pyrox.routing.dispatch import build_routes
 from pyrox.settings import Settings
 from pyrox.upstreams.applications import application_clusters, load_applications
 from pyrox.upstreams.building import DEFAULT_CLUSTER, make_clusters
+from pyrox.upstreams.cluster import Cluster
 
 log = logging.getLogger("pyrox")
 
@@ -40,32 +44,21 @@ log = logging.getLogger("pyrox")
 class Engine:
     """The stack, the pool, the limits and the log of one worker; made after the fork.
 
-    Raises ``ConfigError`` when the middleware cannot be built.
+    ``health_board`` is shared with the other workers. Raises ``ConfigError`` when the middleware cannot be
+    built.
     """
 
-    def __init__(self, settings: Settings, tls: Tls, upstream_hosts: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        tls: Tls,
+        health_board: HealthBoard,
+        upstream_hosts: tuple[str, ...] | None = None,
+    ) -> None:
         limits, timeouts = settings.limits, settings.timeouts
-        identity_fields = CertificateFields(settings.ssl.client_certificate_headers).names
-        reserved = reserved_fields(settings)
         self.settings = settings
         self.clock = clock = Deadlines()
-        self.heads = HeadCache(
-            HeadLimits(
-                limits.request_line,
-                limits.head_size,
-                limits.head_fields,
-                settings.http.underscore_headers,
-                identity_fields,
-                reserved,
-            )
-        )
-        self.chunk_limits = ChunkLimits(
-            limits.chunk_extension,
-            limits.chunk_extensions,
-            limits.head_size,
-            limits.head_fields,
-            identity_fields | reserved,
-        )
+        self.heads, self.chunk_limits = _limits_of_messages(settings)
         self.max_body_size = limits.max_body_size
         self.unread_body = limits.unread_body
         self.error_status = settings.templates.pyrox_error_sc
@@ -88,7 +81,11 @@ class Engine:
         self.introductions = Introductions(settings)
         self._connector = self._make_connector(tls.upstream)
         self.pool = self._make_pool(self._connector)
-        self.app = self._make_app(upstream_hosts or settings.routing.upstream_hosts)
+        hosts = upstream_hosts or settings.routing.upstream_hosts
+        clusters = make_clusters(hosts, settings.clusters.sections, random)
+        clusters |= application_clusters(settings)
+        self.health = Health(clusters.values(), health_board, self._make_prober())
+        self.app = self._make_app(clusters)
 
     def _streams(self, write_timeout: float) -> StreamSettings:
         size = self.settings.limits.buffer_size
@@ -108,10 +105,12 @@ class Engine:
         """Return a new pool, whose connections begin with ``introduction``; its user closes it."""
         return self._make_pool(self._connector.introducing(introduction))
 
-    def _make_app(self, upstream_hosts: tuple[str, ...]) -> App:
+    def _make_prober(self) -> Prober:
+        # Not with the cache of heads that clients profit from.
+        return Prober(self._connector, self.clock, HeadCache(self.heads.limits), self.chunk_limits)
+
+    def _make_app(self, clusters: Mapping[str, Cluster]) -> App:
         settings = self.settings
-        clusters = make_clusters(upstream_hosts, settings.clusters.sections, random)
-        clusters |= application_clusters(settings)
         self._applications = Applications(
             load_applications(settings), self.clock, multiprocess=settings.core.processes != 1
         )
@@ -174,6 +173,7 @@ class Engine:
     def start(self) -> None:
         """Start what runs beside the connections."""
         self.clock.start()
+        self.health.start()
 
     def drain(self, idle_timeout: float) -> None:
         """Let every exchange finish, and no connection start another after the one it is at.
@@ -181,6 +181,7 @@ class Engine:
         A client may use an idle connection once more within ``idle_timeout`` seconds.
         """
         self.is_draining = True
+        self.health.leave()
         self._drain_patience = self.clock.ticks(idle_timeout)
         for connection in self.connections.values():
             connection.drain()
@@ -198,6 +199,29 @@ class Engine:
 
     def close(self) -> None:
         """Release everything: idle upstream connections, the clock, the log."""
+        self.health.close()
         self.pool.close()
         self.clock.stop()
         self.access_log.close()
+
+
+def _limits_of_messages(settings: Settings) -> tuple[HeadCache, ChunkLimits]:
+    limits = settings.limits
+    identity_fields = CertificateFields(settings.ssl.client_certificate_headers).names
+    reserved = reserved_fields(settings)
+    heads = HeadLimits(
+        limits.request_line,
+        limits.head_size,
+        limits.head_fields,
+        settings.http.underscore_headers,
+        identity_fields,
+        reserved,
+    )
+    chunks = ChunkLimits(
+        limits.chunk_extension,
+        limits.chunk_extensions,
+        limits.head_size,
+        limits.head_fields,
+        identity_fields | reserved,
+    )
+    return HeadCache(heads), chunks

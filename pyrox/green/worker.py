@@ -24,6 +24,7 @@ from pyrox.green.balance import Share
 from pyrox.green.board import Board, Seat, Stage
 from pyrox.green.drain import Drain
 from pyrox.green.engine import Engine
+from pyrox.green.health_board import HealthBoard
 from pyrox.green.server import ProxyServer
 from pyrox.green.stalls import StallRecord
 from pyrox.green.threads import run_in_pool
@@ -51,11 +52,12 @@ _PATIENCE, _POLL = 1.0, 0.01
 class ProxyWorker(Worker):  # type: ignore[misc]
     """One worker process: owns the engine, the listeners' servers and the heartbeat.
 
-    The master sets ``board``, ``seat``, ``generation`` and ``stalls`` before the fork; ``is_retired`` is its
-    note that this worker was told to leave.
+    The master sets ``board``, ``health_board``, ``seat``, ``generation`` and ``stalls`` before the fork;
+    ``is_retired`` is its note that this worker was told to leave.
     """
 
     board: Board
+    health_board: HealthBoard
     seat: Seat
     generation: int
     stalls: StallRecord
@@ -85,7 +87,7 @@ class ProxyWorker(Worker):  # type: ignore[misc]
             settings: Settings = self.app.settings_for_worker()
             self._demo, hosts = _start_demo(settings)
             self._tls = self.app.tls_for(settings)
-            self.engine = Engine(settings, self._tls, hosts)
+            self.engine = Engine(settings, self._tls, self.health_board, hosts)
             error_log.reclaim(settings.logging)
         except ConfigError as error:
             print(error, file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from pyrox.green.board import Board, Order, Stage
+from pyrox.green.health_board import HealthBoard
 from pyrox.green.stalls import StallRecord
 from pyrox.green.worker import APP_LOAD_ERROR, ProxyWorker
 
@@ -40,6 +41,7 @@ class Workforce(Arbiter):  # type: ignore[misc]
 
     def __init__(self, app: Any) -> None:
         self.board = Board()
+        self.health_board = HealthBoard()
         self.generation = 1
         self._hire_at = 0.0
         self._newcomer: ProxyWorker | None = None  # has a seat, and is not forked yet
@@ -50,6 +52,7 @@ class Workforce(Arbiter):  # type: ignore[misc]
     def welcome(self, worker: ProxyWorker) -> None:
         """Give a worker that is about to be forked its seat; gunicorn's ``pre_fork``."""
         worker.board = self.board
+        worker.health_board = self.health_board
         worker.seat = self.board.take_seat()
         worker.generation = self.generation
         worker.stalls = StallRecord()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from pyrox.settings import ClusterSettings
 from pyrox.upstreams.balancing import Ewma, LeastConn, RandomTwo
+from pyrox.upstreams.caring import make_check, watch_outliers
 from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.guarding import make_guard
 from pyrox.upstreams.member import Member
@@ -42,8 +43,16 @@ def _make_cluster(name: str, settings: ClusterSettings, random: Random) -> Clust
     members = [
         Member(parse_server(server.url), server.weight, server.is_backup) for server in settings.servers
     ]
-    cluster = Cluster(name, members, lambda: _make_policy(name, settings, random), settings.slow_start)
+    cluster = Cluster(
+        name,
+        members,
+        lambda: _make_policy(name, settings, random),
+        settings.slow_start,
+        settings.panic_threshold / 100,
+        make_check(settings),
+    )
     cluster.guard = make_guard(cluster, settings, random)
+    watch_outliers(cluster, settings)
     return cluster
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyrox.errors import NoHealthyServer
 from pyrox.http.message import Request, Response
+from pyrox.upstreams.checks import Check
 from pyrox.upstreams.lineup import Lineup
 from pyrox.upstreams.member import HEALTH, Member, Reason
 from pyrox.upstreams.policy import Policy, RoundRobin
@@ -29,6 +30,7 @@ class Cluster:
     * ``panic``: from 0 to 1. When a smaller share of the primary members is healthy, and no backup is, they
       are all chosen from, whatever their health: so few would break down under the work of all, and when
       nearly all look ill it may be the look that is wrong. 0 for never.
+    * ``check``: how the health of its servers is checked; None when it is not.
     * ``listens``: whether ``answered`` and ``failed`` must be called; for others that would be in vain.
 
     Raises ``ValueError`` when there is no member that is no backup.
@@ -41,6 +43,7 @@ class Cluster:
         policy: Callable[[], Policy] = RoundRobin,
         slow_start: float = 0.0,
         panic: float = 0.0,
+        check: Check | None = None,
     ) -> None:
         self.name = name
         self.members = tuple(members)
@@ -51,7 +54,8 @@ class Cluster:
         self._backup: _Rank | None = None
         self._slow_start = slow_start
         self._panic = panic
-        self._watchers: list[Watcher] = []
+        self.check = check
+        self.watchers: list[Watcher] = []
         self.is_panicking = False
         self.guard: Guard | None = None  # what it does about failure and overload; None for next to nothing
         self.listens = self._primary.policy.listens or slow_start > 0
@@ -131,7 +135,7 @@ class Cluster:
 
     def watch(self, watcher: Watcher) -> None:
         """Tell ``watcher``, too, what becomes of each try."""
-        self._watchers.append(watcher)
+        self.watchers.append(watcher)
         self.listens = True
 
     def answered(
@@ -144,7 +148,7 @@ class Cluster:
         if member.refuses:
             self._start_slowly(member, now)
         self._rank_of(member).policy.answered(member, request, response, seconds, now)
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             watcher.answered(member, response, seconds, now)
 
     def failed(self, member: Member, seconds: float, now: float, refused: bool) -> None:
@@ -155,8 +159,13 @@ class Cluster:
         if refused:
             member.refuses = True
         self._rank_of(member).policy.failed(member, seconds, now)
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             watcher.failed(member, seconds, now)
+
+    def tick(self, now: float) -> None:
+        """Let time go by for the watchers; to be called a few times a second when there are ``watchers``."""
+        for watcher in self.watchers:
+            watcher.tick(now)
 
     def _rank_of(self, member: Member) -> _Rank:
         return self._backup if member.is_backup and self._backup is not None else self._primary

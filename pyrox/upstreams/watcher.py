@@ -14,3 +14,6 @@ class Watcher:
 
     def failed(self, member: Member, seconds: float, now: float) -> None:
         """No response came from ``member``; that was clear after ``seconds``."""
+
+    def tick(self, now: float) -> None:
+        """Time goes by; called a few times a second."""
