@@ -39,6 +39,7 @@ BUILT_IN = {
     "body_limit": "pyrox.middleware.body_limit:BodyLimit",
     "cors": "pyrox.middleware.cors:Cors",
     "error_pages": "pyrox.middleware.error_pages:ErrorPages",
+    "forward_auth": "pyrox.middleware.forward_auth:ForwardAuth",
     "headers": "pyrox.middleware.headers:HeadersMiddleware",
     "health": "pyrox.middleware.health:Health",
     "in_flight": "pyrox.middleware.in_flight:InFlight",

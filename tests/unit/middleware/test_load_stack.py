@@ -24,6 +24,7 @@ REQUIRED: dict[str, RawOptions] = {
     "basic_auth": {"file": USERS},
     "body_limit": {"request": "1m"},
     "cors": {"origins": "https://a.test"},
+    "forward_auth": {"url": "http://127.0.0.1:1/"},
     "in_flight": {"limits": "9"},
     "jwt_auth": {"algorithms": "HS256", "secret": "x" * 32},
     "negotiate": {"languages": "en"},
