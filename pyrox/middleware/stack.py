@@ -47,6 +47,7 @@ BUILT_IN = {
     "mtls_auth": "pyrox.middleware.mtls_auth:MtlsAuth",
     "negotiate": "pyrox.middleware.negotiate:Negotiate",
     "rate_limit": "pyrox.middleware.rate_limit:RateLimit",
+    "rbac": "pyrox.middleware.rbac:Rbac",
     "request_id": "pyrox.middleware.request_id:RequestId",
     "security_headers": "pyrox.middleware.security_headers:SecurityHeaders",
 }

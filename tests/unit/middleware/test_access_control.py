@@ -94,3 +94,62 @@ def test_verdicts_are_remembered_but_only_so_many(monkeypatch: pytest.MonkeyPatc
 def test_bad_option_is_refused_at_start_up(options: dict[str, list[str]], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         TestClient((AccessControl, options))
+
+
+def status_of(method: str, target: str, *headers: tuple[str, str], **options: object) -> int:
+    client = TestClient((AccessControl, {"allow": ["10.0.0.0/8"], **options}), client_address="192.0.2.1")
+    answer = client.request(method, target, headers=headers)
+    assert len(client.upstream_requests) == (answer.status == 200)
+    return answer.status
+
+
+def test_only_these_paths_are_controlled() -> None:
+    options = {"paths": ["/admin/**", "~ /v[0-9]+/metrics"]}
+    assert [status_of("GET", path, **options) for path in ("/", "/public", "/adminx")] == [200, 200, 200]
+    for path in ("/admin", "/admin/", "/admin/a?b", "/v1/metrics"):
+        assert status_of("GET", path, **options) == 403
+    client = TestClient((AccessControl, {"allow": ["10.0.0.0/8"], **options}), client_address="10.0.0.1")
+    assert client.get("/admin").status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//admin",
+        "/public/../admin",
+        "/public/%2e%2e/admin",
+        "/public/..%2Fadmin",
+        "/admin;x",
+        "/%61dmin",
+        "/admin%2Fx",
+        "/a/../x/%2e/;y/%2F/\\%00",
+    ],
+)
+def test_no_spelling_of_a_path_gets_past(path: str) -> None:
+    assert status_of("GET", path, paths=["/admin/**"]) == 403
+
+
+def test_only_these_methods_are_controlled_however_they_are_asked_for() -> None:
+    assert status_of("GET", "/", methods=["POST", "PUT"]) == 200
+    assert status_of("PUT", "/", methods=["POST", "PUT"]) == 403
+    assert status_of("GET", "/", ("X-HTTP-Method-Override", "put"), methods=["POST", "PUT"]) == 403
+    assert status_of("PUT", "/public", methods=["PUT"], paths=["/admin"]) == 200
+    assert status_of("GET", "/admin", methods=["PUT"], paths=["/admin"]) == 200
+    assert status_of("PUT", "/admin", methods=["PUT"], paths=["/admin"]) == 403
+
+
+def test_case_of_paths_is_ignored_where_it_is_wanted() -> None:
+    assert status_of("GET", "/ADMIN", paths=["/admin"]) == 200
+    assert status_of("GET", "/ADMIN", paths=["/admin"], ignore_case=True) == 403
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"paths": ["admin"]}, "paths: 'admin' is no path pattern"),
+        ({"methods": ["put"]}, "methods: 'put' is no method"),
+    ],
+)
+def test_bad_paths_and_methods_are_named(options: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        status_of("GET", "/", **options)

@@ -29,6 +29,7 @@ REQUIRED: dict[str, RawOptions] = {
     "jwt_auth": {"algorithms": "HS256", "secret": "x" * 32},
     "negotiate": {"languages": "en"},
     "rate_limit": {"policies": "9/minute"},
+    "rbac": {"rules": {"/**": "authenticated"}},
 }
 
 
