@@ -37,9 +37,9 @@ deb:  ## build the Debian package into dist/
 bench:  ## measure Pyrox beside other proxies; ARGS= goes to benchmarks/run.py
 	$(DEV) python benchmarks/run.py $(ARGS)
 
-load:  ## 20 users for 30 s against a running proxy on localhost:8080
+load:  ## 200 users for a minute against a proxy that is started; ARGS= goes to locust
 	$(DEV) python -m pip install --quiet -e '.[load]'
-	$(DEV) python -m locust -f loadtests/locustfile.py --headless -u 20 -r 10 -t 30s -H http://localhost:8080
+	$(DEV) python -m locust -f loadtests/locustfile.py --headless -u 200 -r 20 -t 1m --only-summary $(ARGS)
 
 soak:  ## reload, upgrade and kill under load, and count failures; ARGS='--hups 3' makes it shorter
 	$(DEV) python -m tests.soak.replacements $(ARGS)

@@ -40,6 +40,7 @@ shows what it added to your request.</p>
 <dt><a href="/headers">/headers</a><dd>the request's header lines, in order, as JSON
 <dt><a href="/delay/1">/delay/SECONDS</a><dd>answers after that long, 600 s at most
 <dt><a href="/bytes/1024">/bytes/N</a><dd>N bytes with a Content-Length; byte i is i % 256
+<dt><a href="/random/1024?seed=1">/random/N?seed=TEXT</a><dd>N bytes that follow from the seed
 <dt><a href="/stream/10">/stream/N</a><dd>N lines of text, one chunk each
 <dt><a href="/status/418">/status/CODE</a><dd>an answer with that status, 200 to 599
 <dt><a href="/sse?count=5">/sse?count=N</a><dd>N server-sent events, 0.2 s apart; 10 without a count
@@ -139,6 +140,13 @@ def _bytes(call: Call) -> Answer:
     return 200, headers, _pattern(size)
 
 
+def _random(call: Call) -> Answer:
+    size = _count(call.argument)
+    seed = parse_qs(call.query).get("seed", [""])[0]
+    headers = [("Content-Type", "application/octet-stream"), ("Content-Length", str(size))]
+    return 200, headers, random_pieces(seed, size)
+
+
 def _stream(call: Call) -> Answer:
     lines = (b"line %d\n" % number for number in range(_count(call.argument)))
     return 200, [("Content-Type", "text/plain")], lines
@@ -178,6 +186,7 @@ ENDPOINTS: dict[str, Callable[[Call], Answer]] = {
     "delay": _delay,
     "echo": _echo,
     "headers": _headers,
+    "random": _random,
     "sse": _sse,
     "status": _status,
     "stream": _stream,
@@ -220,6 +229,16 @@ def _pattern(size: int) -> Iterator[bytes]:
     for _ in range(size // PIECE):
         yield PATTERN
     yield PATTERN[: size % PIECE]
+
+
+def random_pieces(seed: str, size: int) -> Iterator[bytes]:
+    """Yield the ``size`` bytes of /random: piece *i*, of 64 KiB, is SHAKE-128 of the seed and *i*.
+
+    Whoever gets another's answer, or only a part of his own, can tell.
+    """
+    for number in range(-(-size // PIECE)):
+        length = min(PIECE, size - number * PIECE)
+        yield hashlib.shake_128(f"{seed} {number}".encode()).digest(length)
 
 
 def _events(count: int) -> Iterator[bytes]:

@@ -99,7 +99,7 @@ def test_page_names_every_endpoint(url: str) -> None:
 def test_links_of_the_page_answer(url: str) -> None:
     links = re.findall(r'href="(/[^"]*)"', requests.get(url, timeout=10).text)
     statuses = {link: requests.get(url.rstrip("/") + link, timeout=10).status_code for link in links}
-    assert len(statuses) == 7
+    assert len(statuses) == 8
     assert {link for link, status in statuses.items() if status != 200} == {"/status/418"}
 
 
@@ -142,6 +142,17 @@ def test_bytes_are_their_position_modulo_256(url: str, size: int) -> None:
     assert response.content == (bytes(range(256)) * (size // 256 + 1))[:size]
 
 
+@pytest.mark.parametrize("size", [0, 1, 65536, 65537, 200_000])
+def test_random_bytes_follow_from_their_seed(url: str, size: int) -> None:
+    expected = b"".join(
+        hashlib.shake_128(f"a b {number}".encode()).digest(min(65536, size - number * 65536))
+        for number in range(-(-size // 65536))
+    )
+    response = requests.get(f"{url}random/{size}?seed=a%20b", timeout=10)
+    assert response.headers["content-length"] == str(size)
+    assert response.content == expected
+
+
 def test_stream_is_chunked(url: str) -> None:
     response = requests.get(f"{url}stream/3", timeout=10)
     assert response.headers["transfer-encoding"] == "chunked"
@@ -159,7 +170,7 @@ def test_status(url: str, status: int) -> None:
     ("path", "status"),
     [("status/199", 400), ("status/600", 400), ("status/x", 400), ("bytes/-1", 400), ("bytes/", 400),
      ("stream/1e3", 400), ("delay/nan", 400), ("delay/601", 400), ("delay/soon", 400), ("sse?count=x", 400),
-     ("nothing", 404), ("ws", 426)],
+     ("random/x", 400), ("nothing", 404), ("ws", 426)],
 )  # fmt: skip
 def test_what_it_cannot_do_it_says(url: str, path: str, status: int) -> None:
     response = requests.get(url + path, timeout=10)

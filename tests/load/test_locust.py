@@ -1,0 +1,104 @@
+"""The load test as its users run it: passes with a proxy that is right, fails with one that is not."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("locust", reason="the load test needs: pip install -e '.[load]'")
+
+LOADTESTS = Path(__file__).resolve().parents[2] / "loadtests"
+
+
+def locust(folder: Path, *arguments: str, files: str = "locustfile.py") -> subprocess.CompletedProcess[str]:
+    """Run Locust in ``folder`` with the files of the load test, without its web page."""
+    paths = ",".join(str(LOADTESTS / file) for file in files.split(","))
+    command = [sys.executable, "-m", "locust", "-f", paths, "--headless", "--only-summary", *arguments]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("LOCUST_")}
+    # A process group of its own, which ends with it: also the proxy, should Locust be killed.
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
+
+
+def test_every_kind_of_user_is_served_and_every_answer_verified(tmp_path: Path) -> None:
+    run = locust(tmp_path, "-u", "60", "-r", "60", "-t", "8s", "--think", "0.5")
+    assert run.returncode == 0, run.stdout + run.stderr
+    passed = re.search(r"passed: (\d+) requests, every answer verified", run.stderr)
+    assert passed is not None and int(passed[1]) > 100
+    for name in ("/random", "/echo", "/stream", "/upload", "/sse", "talk of 10", "then close"):
+        assert name in run.stdout + run.stderr
+    assert "<html" in (tmp_path / "pyrox-load.html").read_text()
+
+
+class Liar(BaseHTTPRequestHandler):
+    """Answers every request with what belongs to another, or with an error."""
+
+    status, body = 200, b"somebody else's"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(self.status)
+        self.send_header("Via", "1.1 pyrox")
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(self.body)
+
+    do_HEAD = do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def liar() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Liar)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_wrong_answers_fail_the_run(tmp_path: Path, liar: str) -> None:
+    run = locust(tmp_path, "-H", liar, "-u", "10", "-r", "10", "-t", "3s", "--think", "0.1")
+    assert run.returncode == 1
+    assert re.search(r"FAILED: \d+ requests failed, 0 may", run.stderr)
+    assert "bytes instead of" in run.stdout + run.stderr and "no report" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "fault"),
+    [
+        (("--min-requests", "1000000"), "at least 1000000 were to be made"),
+        (("--max-p95", "0.001"), "0.001 may be"),
+    ],
+)
+def test_limits_fail_the_run(tmp_path: Path, limit: tuple[str, str], fault: str) -> None:
+    run = locust(tmp_path, "-u", "5", "-r", "5", "-t", "3s", "--think", "0.1", *limit, "RestUser")
+    assert run.returncode == 1
+    assert fault in run.stderr
+
+
+@pytest.mark.parametrize("shape", ["ramp", "step", "spike", "soak"])
+def test_shapes_come_to_an_end(tmp_path: Path, shape: str) -> None:
+    files = f"locustfile.py,shapes/{shape}.py"
+    run = locust(tmp_path, "-u", "10", "-t", "3s", "--think", "0.1", "RestUser", files=files)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_proxy_that_cannot_start_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "bad.ini").write_text("[limits]\nhead_size = many\n")
+    run = locust(tmp_path, "--proxy-config", "bad.ini", "-t", "1s")
+    assert run.returncode != 0
+    assert "[limits] head_size: " in run.stdout + run.stderr
