@@ -94,7 +94,7 @@ def request_maker(pipeline: str) -> Callable[[], object]:
 
 
 def least_of_each(makers: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Return the least microseconds of one request, by variant; they take turns, so that noise falls on all."""
+    """Return the least microseconds of one request, by variant; they take turns, so noise falls on all."""
     least = dict.fromkeys(makers, float("inf"))
     for _ in range(repeats):
         for name, one_request in makers.items():
