@@ -42,7 +42,8 @@ class Decoder:
     ``error`` is whose fault broken data is: ``ClientError`` for a request's (400), ``UpstreamError`` for a
     response's (502). It is raised for data that is no such coding, that goes on after its end or stops
     before it, whose window is over 8 MiB (zstd), and for a body that becomes more than ``ratio`` times
-    what has arrived, beyond its first MiB: all codings together, every layer of them.
+    what has arrived, beyond its first MiB: all codings together, every layer of them. In a request that last
+    is a 413.
 
     A body without a byte is taken for an empty one. Raises ``ValueError`` for a coding that is not in
     ``available_codings()``.
@@ -91,7 +92,8 @@ class _Allowance:
     def spend(self, amount: int) -> None:
         self.left -= amount
         if self.left < 0:
-            raise self._error(f"content codings expand the body more than {self._ratio} times")
+            detail = f"content codings expand the body more than {self._ratio} times"
+            raise self._error(detail, status=413) if self._error.source == "client" else self._error(detail)
 
 
 class _CodedStream:
