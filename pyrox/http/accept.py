@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pyrox.http.headers import Headers, is_token
 
@@ -18,6 +19,7 @@ IDENTITY = "identity"
 # Browsers send a dozen. What comes later cannot be meant, and is not looked at.
 _MOST_ITEMS = 64
 _MOST_TEXT = 1 << 13
+_WORTH_REMEMBERING = 256  # there are few browsers, and each says the same every time
 _LONGEST_RANGE = 64  # RFC 5646 4.4.1 finds 35 enough for a language tag
 
 _is_weight = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?").fullmatch  # RFC 9110 12.4.2
@@ -57,13 +59,21 @@ def field_value(headers: Headers, name: str) -> str | None:
     return ", ".join(lines) if lines else None
 
 
-def parse_choices(value: str | None) -> list[Choice]:
+def parse_choices(value: str | None) -> tuple[Choice, ...]:
     """Take a field's value apart, in its order; None and ``""`` have no items.
 
     A malformed weight counts as 0. An item may have quotes with separators in them.
     """
-    items = _split((value or "")[:_MOST_TEXT].lower(), ",")
-    return [_choice(item) for item in items[:_MOST_ITEMS] if item and not item.isspace()]
+    text = value or ""
+    return _remembered(text) if len(text) <= _WORTH_REMEMBERING else _parse(text)
+
+
+def _parse(text: str) -> tuple[Choice, ...]:
+    items = _split(text[:_MOST_TEXT].lower(), ",")
+    return tuple(_choice(item) for item in items[:_MOST_ITEMS] if item and not item.isspace())
+
+
+_remembered = lru_cache(maxsize=1024)(_parse)
 
 
 def _choice(item: str) -> Choice:

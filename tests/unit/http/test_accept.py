@@ -9,6 +9,7 @@ import pytest
 from pyrox.http.accept import (
     Choice,
     MediaType,
+    _remembered,
     add_vary,
     choose_coding,
     choose_language,
@@ -38,7 +39,7 @@ def media(*names: str) -> list[MediaType]:
     ],
 )
 def test_items_with_their_parameters_and_weights(value: str | None, choices: list[Choice]) -> None:
-    assert parse_choices(value) == choices
+    assert list(parse_choices(value)) == choices
 
 
 @pytest.mark.parametrize("weight", ["", "2", "-1", "1.5", "0.1234", "nan", "inf", "1e0", "0,5", ".5", "0x1"])
@@ -172,3 +173,10 @@ def test_vary_is_extended(before: list[tuple[str, str]], after: str) -> None:
     headers = Headers(before)
     add_vary(headers, "Accept", "Origin")
     assert headers.get_all("vary") == [after]
+
+
+def test_only_what_is_short_is_remembered() -> None:
+    before = _remembered.cache_info().currsize
+    for number in range(50):
+        parse_choices("gzip," + "x" * 300 + str(number))
+    assert _remembered.cache_info().currsize == before
