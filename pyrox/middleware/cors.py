@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from pyrox.errors import HTTPError
 from pyrox.http.accept import add_vary
@@ -119,6 +120,8 @@ class _Origins:
         parsed = [_parse_origin(entry) for entry in entries if entry != "*"]
         self._exact = frozenset(entry for entry in parsed if isinstance(entry, str))
         self._tests = [entry for entry in parsed if not isinstance(entry, str)]
+        # Browsers ask with the same few over and over, and a pattern takes 10 us.
+        self._fits = lru_cache(maxsize=1024)(self._fits_anew)
         stranger = next((origin for origin in _STRANGERS if self._is_listed(origin)), None)
         if credentials and stranger:
             raise ValueError(f"origins: with credentials, no pattern may let in anybody, as {stranger}")
@@ -131,9 +134,10 @@ class _Origins:
         return origins[0] if len(origins) == 1 and self._is_listed(origins[0]) else None
 
     def _is_listed(self, origin: str) -> bool:
-        if origin in self._exact:
-            return True
-        return bool(self._tests) and bool(_is_origin(origin)) and any(test(origin) for test in self._tests)
+        return origin in self._exact or (bool(self._tests) and self._fits(origin))
+
+    def _fits_anew(self, origin: str) -> bool:
+        return _is_origin(origin) is not None and any(test(origin) for test in self._tests)
 
 
 def _parse_origin(entry: str) -> str | IsAllowed:
