@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pyrox.http.headers import Headers
 
 # RFC 9110 section 8, RFC 9530 and what came before it. Content-Length is the engine's.
@@ -12,6 +14,16 @@ _OF_THE_CONTENT = _OF_THE_BYTES | frozenset(
     b"content-disposition content-encoding content-language content-location content-type etag "
     b"last-modified".split()
 )
+
+# RFC 9111 5.2.1.6 and 5.2.2.6. Not in a quoted string, where it is somebody's text.
+_no_transform = re.compile(rb"(?:^|,)[ \t]*no-transform[ \t]*(?:,|$)", re.IGNORECASE).search
+
+
+def forbids_transformation(headers: Headers) -> bool:
+    """Tell whether Cache-Control says no-transform: no proxy may change this body."""
+    return any(
+        field[0] == b"cache-control" and _no_transform(field[2]) is not None for field in headers.fields
+    )
 
 
 def forget_bytes(headers: Headers) -> None:
