@@ -160,7 +160,10 @@ def _check(codings: Sequence[str], levels: Mapping[str, int]) -> dict[str, int]:
         if coding not in _CODINGS:
             raise ValueError(f"codings: {coding!r} is none of {', '.join(_CODINGS)}")
         if coding not in available_codings():
-            require({"br": "brotli", "zstd": "backports.zstd"}[coding], "compression")
+            if coding == "br":
+                require("brotli", "compression")
+            elif coding == "zstd":
+                require("backports.zstd", "compression")
             raise ValueError(
                 f"codings: the library for {coding} is too old; pip install -U 'pyrox[compression]'"
             )
