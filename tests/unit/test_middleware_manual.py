@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import textwrap
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from pyrox import BodyFilter, Flow, Headers, Request, Response
 from pyrox.config import parse_settings
+from pyrox.middleware.importing import import_target
 from pyrox.middleware.stack import BUILT_IN
 from pyrox.testing import ClientResponse, TestClient
 
@@ -74,3 +76,28 @@ def test_manual_shows_everything_that_a_middleware_may_use(cls: type) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_manual_describes_every_built_in_middleware(name: str) -> None:
     assert f"### {name}\n" in MANUAL.read_text(encoding="utf-8")
+
+
+def section_of(name: str) -> str:
+    """The manual's section on a built-in middleware."""
+    return re.split(
+        r"^##", MANUAL.read_text(encoding="utf-8").partition(f"### {name}\n")[2], flags=re.MULTILINE
+    )[0]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_manual_lists_every_option_of_a_built_in_middleware_and_no_other(name: str) -> None:
+    table = section_of(name).partition("| option | default | |\n")[2].partition("\n\n")[0]
+    listed = [option for row in table.splitlines() for option in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    target = import_target(BUILT_IN[name])
+    options = list(inspect.signature(target).parameters)[1:]
+    assert sorted(listed) == sorted(options)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_docstring_of_a_built_in_middleware_explains_every_option(name: str) -> None:
+    target = import_target(BUILT_IN[name])
+    explained = set(re.findall(r"``(\w+)``", target.__doc__ or ""))
+    assert [
+        option for option in list(inspect.signature(target).parameters)[1:] if option not in explained
+    ] == []
