@@ -16,6 +16,7 @@ from configobj import ConfigObj, ConfigObjError, DuplicateError
 from configobj.validate import Validator
 
 from pyrox.config_clusters import CHECKS as CLUSTER_CHECKS
+from pyrox.config_discovery import CHECKS as DISCOVERY_CHECKS
 from pyrox.config_environment import References
 from pyrox.config_report import Report
 from pyrox.config_routes import CHECKS as ROUTE_CHECKS
@@ -26,6 +27,7 @@ from pyrox.config_verbatim import hide_verbatim
 from pyrox.errors import ConfigError
 from pyrox.settings import (
     CoreSettings,
+    DiscoverySettings,
     HttpSettings,
     LimitSettings,
     LoggingSettings,
@@ -239,7 +241,7 @@ def _comment(lines: list[str]) -> str:
 
 def _build(source: str, tree: Tree, report: Report) -> Settings:
     directory = os.path.abspath(os.path.dirname(source))
-    validator = Validator({**checks(directory), **CLUSTER_CHECKS, **ROUTE_CHECKS})
+    validator = Validator({**checks(directory), **CLUSTER_CHECKS, **DISCOVERY_CHECKS, **ROUTE_CHECKS})
     reader = SectionReader(tree, _spec(), validator.check, report)
     return Settings(
         source=source,
@@ -249,6 +251,7 @@ def _build(source: str, tree: Tree, report: Report) -> Settings:
         pipeline=reader.pipeline(),
         routing=reader.routing(),
         clusters=reader.clusters(),
+        discovery=DiscoverySettings(**reader.values("discovery")),
         routes=reader.routes(),
         templates=TemplatesSettings(**reader.values("templates")),
         middleware=MiddlewareSettings(**reader.values("middleware"), sections=reader.middleware_sections()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from pyrox.config_discovery import discovery_faults, parse_service, resolve_fault
 from pyrox.config_failure import failure_faults
 from pyrox.config_health import CHECKS as HEALTH_CHECKS
 from pyrox.config_health import health_faults
@@ -26,7 +27,7 @@ _is_attribute = re.compile(r"[!-:<-~]*").fullmatch
 
 
 def check_servers(value: Raw) -> tuple[ServerSettings, ...]:
-    """Read servers: ``http://host:port``, perhaps with ``weight=3`` and ``backup`` behind it."""
+    """Read servers: ``http://host:port``, perhaps with ``weight=3``, ``backup`` and ``resolve`` behind it."""
     servers = parse_each(parse_cluster_server, split_items(value))
     urls = [server.url for server in servers]
     if twice := [url for url in dict.fromkeys(urls) if urls.count(url) > 1]:
@@ -39,17 +40,25 @@ def parse_cluster_server(text: str) -> ServerSettings:
     url, *parameters = text.split()
     if url == "demo":
         raise ValueError("'demo' can only stand in [routing] upstream_hosts")
-    weight, is_backup = 1, False
+    weight, is_backup, resolve, service = 1, False, False, ""
     for parameter in parameters:
-        key, equals, number = parameter.partition("=")
+        key, equals, value = parameter.partition("=")
         if key == "weight" and equals:
-            weight = _weight(text, number)
+            weight = _weight(text, value)
+        elif key == "service" and equals:
+            service = parse_service(text, value)
         elif parameter == "backup":
             is_backup = True
+        elif parameter == "resolve":
+            resolve = True
         else:
-            hint = did_you_mean(key, ("weight", "backup"))
-            raise ValueError(f"{text!r}: {parameter!r} is neither weight=NUMBER nor backup{hint}")
-    return ServerSettings(parse_url(url), weight, is_backup)
+            hint = did_you_mean(key, ("weight", "backup", "resolve", "service"))
+            known = "weight=NUMBER, backup, resolve, service=NAME"
+            raise ValueError(f"{text!r}: {parameter!r} is none of {known}{hint}")
+    server = ServerSettings(parse_url(url), weight, is_backup, resolve, service)
+    if reason := resolve_fault(server):
+        raise ValueError(f"{text!r} {reason}")
+    return server
 
 
 def check_hash_key(value: Raw) -> str:
@@ -113,8 +122,9 @@ def _name_fault(name: str) -> str:
 
 
 def _faults(cluster: ClusterSettings) -> Iterator[tuple[str, str]]:
-    if cluster.servers and all(server.is_backup for server in cluster.servers):
+    if not cluster.is_discovered and all(server.is_backup for server in cluster.servers):
         yield "servers", "are all backups; leave one without"
+    yield from discovery_faults(cluster)
     if cluster.balance != "hash" and cluster.hash_on != "client":
         yield "hash_on", f"has no use while balance is {cluster.balance}; make it hash"
     yield from failure_faults(cluster)

@@ -32,6 +32,9 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _pipeline_problems(settings.pipeline)
     yield from _limit_problems(settings)
     yield from cluster_problems(settings)
+    if settings.discovery.min_ttl > settings.discovery.max_ttl:
+        bound = f"max_ttl, {settings.discovery.max_ttl:g} s"
+        yield "discovery", "min_ttl", f"{settings.discovery.min_ttl:g} s is more than {bound}"
     yield from route_problems(settings)
     if reason := _format_problem(settings.logging.access_log_format):
         yield "logging", "access_log_format", reason

@@ -95,7 +95,8 @@ class SectionReader:
         self.values("clusters")
         clusters = {name: ClusterSettings(**values) for name, values in self._subsections("clusters")}
         for name in clusters:
-            if not self._sections["clusters"][name].get("servers"):
+            given = self._sections["clusters"][name]
+            if not any(given.get(key) for key in ("servers", "servers_file", "resolver")):
                 self._report.add(
                     "clusters", "servers", "names none; write one such as http://localhost:80", name
                 )

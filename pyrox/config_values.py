@@ -124,12 +124,14 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
-def check_seconds(value: Raw, min: str = "0") -> float:
-    """Read a time of at least ``min``."""
+def check_seconds(value: Raw, min: str = "0", max: str = "") -> float:
+    """Read a time of at least ``min`` and at most ``max``."""
     text = check_text(value)
     seconds = parse_seconds(text)
     if seconds < parse_seconds(min):
         raise ValueError(f"{text!r} is less than {min}")
+    if max and seconds > parse_seconds(max):
+        raise ValueError(f"{text!r} is more than {max}")
     return seconds
 
 

@@ -38,7 +38,7 @@ def check_logs(settings: Settings) -> None:
 
 
 def check_middleware(settings: Settings) -> None:
-    """Import and construct every middleware of the stack, and every application, and throw them away.
+    """Import and construct every middleware, application and resolver, and throw them away.
 
     Where the workers run as somebody else, a process that gives up this one's rights does it. Raises
     ``ConfigError`` with every problem; what only its author can understand is also shown with its traceback.
@@ -48,9 +48,10 @@ def check_middleware(settings: Settings) -> None:
         return
     from pyrox.middleware.stack import check_stack
     from pyrox.upstreams.applications import load_applications
+    from pyrox.upstreams.discovering import check_discovery
 
     problems: list[str] = []
-    for check in (check_stack, load_applications):
+    for check in (check_stack, load_applications, check_discovery):
         try:
             check(settings)
         except ConfigError as error:
@@ -107,12 +108,13 @@ def _ended_by_a_stop(child: int) -> Iterator[None]:
 
 def _has_code(settings: Settings) -> bool:
     from pyrox.upstreams.applications import application_places
+    from pyrox.upstreams.discovering import has_discovery
 
     pipeline = settings.pipeline
     of_routes = any(route.stack for route in settings.routes.sections.values())
-    has_applications = any(application_places(settings))
+    has_others = any(application_places(settings)) or has_discovery(settings)
     stacks = settings.middleware.stack or pipeline.upstream or pipeline.downstream or of_routes
-    return bool(stacks or has_applications)
+    return bool(stacks or has_others)
 
 
 def _workers_are_others(settings: Settings) -> bool:

@@ -98,10 +98,14 @@ class ServerSettings:
     url: str
     weight: int = 1
     is_backup: bool = False
+    resolve: bool = False  # its name stands for all the addresses that DNS has for it
+    service: str = ""  # ... or for the servers of this service (SRV), as in "_http._tcp"
 
     def __str__(self) -> str:
         weight = f" weight={self.weight}" if self.weight != 1 else ""
-        return f"{self.url}{weight}{' backup' if self.is_backup else ''}"
+        service = f" service={self.service}" if self.service else ""
+        resolve = " resolve" if self.resolve else ""
+        return f"{self.url}{service}{resolve}{weight}{' backup' if self.is_backup else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +160,27 @@ class ClusterSettings:
     eject_time_max: float
     eject_most: float  # per cent
     panic_threshold: float  # per cent; 0: never
+    servers_file: str | None = None
+    resolver: str = ""  # a dotted path
+    resolver_options: tuple[str, ...] = ()  # "name=value"
+
+    @property
+    def is_discovered(self) -> bool:
+        """Whether other servers than those of the file may come, and these go."""
+        return bool(self.servers_file or self.resolver or any(server.resolve for server in self.servers))
 
 
 @dataclass(frozen=True, slots=True)
 class ClustersSettings:
     sections: Mapping[str, ClusterSettings]  # [[name]] -> its options
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoverySettings:
+    nameservers: tuple[str, ...]  # "10.0.0.2:53"; none: the system's
+    dns_timeout: float
+    min_ttl: float
+    max_ttl: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +296,7 @@ class Settings:
     pipeline: PipelineSettings
     routing: RoutingSettings
     clusters: ClustersSettings
+    discovery: DiscoverySettings
     routes: RoutesSettings
     templates: TemplatesSettings
     middleware: MiddlewareSettings

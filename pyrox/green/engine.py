@@ -14,6 +14,8 @@ from pyrox.access_log import AccessLog
 from pyrox.green.checker import Prober
 from pyrox.green.client import ClientConnection
 from pyrox.green.deadlines import Deadlines
+from pyrox.green.discoverer import Discoverer
+from pyrox.green.dns_lookup import DnsLookup
 from pyrox.green.exchange import LiveExchange
 from pyrox.green.forwarder import Forwarder
 from pyrox.green.health import Health
@@ -37,6 +39,7 @@ from pyrox.settings import Settings
 from pyrox.upstreams.applications import application_clusters, load_applications
 from pyrox.upstreams.building import DEFAULT_CLUSTER, make_clusters
 from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.discovering import make_discoveries
 
 log = logging.getLogger("pyrox")
 
@@ -83,6 +86,8 @@ class Engine:
         self.pool = self._make_pool(self._connector)
         hosts = upstream_hosts or settings.routing.upstream_hosts
         clusters = make_clusters(hosts, settings.clusters.sections, random)
+        discoveries = make_discoveries(settings, clusters, partial(DnsLookup, settings), self.pool.forget)
+        self._discoverer = Discoverer(discoveries)
         clusters |= application_clusters(settings)
         self.health = Health(clusters.values(), health_board, self._make_prober())
         self.app = self._make_app(clusters)
@@ -171,8 +176,9 @@ class Engine:
             exchange.timer.start(exchange.expire)
 
     def start(self) -> None:
-        """Start what runs beside the connections."""
+        """Start what runs beside the connections; wait a moment for servers that are to be discovered."""
         self.clock.start()
+        self._discoverer.start(self.settings.discovery.dns_timeout)
         self.health.start()
 
     def drain(self, idle_timeout: float) -> None:
@@ -200,6 +206,7 @@ class Engine:
     def close(self) -> None:
         """Release everything: idle upstream connections, the clock, the log."""
         self.health.close()
+        self._discoverer.close()
         self.pool.close()
         self.clock.stop()
         self.access_log.close()

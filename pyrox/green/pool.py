@@ -86,6 +86,11 @@ class UpstreamPool:
         connection.close()
         self._forget_if_empty(connection.server)
 
+    def forget(self, server: Server) -> None:
+        """Close the idle connections to ``server``."""
+        for connection in self._idle.pop(server.url, ()):
+            connection.close()
+
     def close(self) -> None:
         """Close the idle connections; those in use are closed when they come back."""
         self.is_closed = True

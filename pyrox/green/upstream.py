@@ -112,7 +112,9 @@ class Connector:
             return [(socket.AF_UNIX, server.path)]
         limit = gevent.Timeout(self._timeouts.upstream_connect or None)
         try:
-            name = server.host.encode("idna")  # here, because gevent prints what fails in its threads
+            name = (server.address or server.host).encode(
+                "idna"
+            )  # here, because gevent prints what fails in its threads
             if numeric := _numeric_address(name, server.port):
                 return numeric
             with limit:

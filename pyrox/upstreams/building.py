@@ -9,6 +9,7 @@ from pyrox.settings import ClusterSettings
 from pyrox.upstreams.balancing import Ewma, LeastConn, RandomTwo
 from pyrox.upstreams.caring import make_check, watch_outliers
 from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.discovering import first_members
 from pyrox.upstreams.guarding import make_guard
 from pyrox.upstreams.member import Member
 from pyrox.upstreams.policy import Policy, RoundRobin
@@ -40,16 +41,14 @@ def _in_turn(urls: Iterable[str], random: Random) -> Cluster:
 
 
 def _make_cluster(name: str, settings: ClusterSettings, random: Random) -> Cluster:
-    members = [
-        Member(parse_server(server.url), server.weight, server.is_backup) for server in settings.servers
-    ]
     cluster = Cluster(
         name,
-        members,
+        first_members(settings.servers),
         lambda: _make_policy(name, settings, random),
         settings.slow_start,
         settings.panic_threshold / 100,
         make_check(settings),
+        is_discovered=settings.is_discovered,
     )
     cluster.guard = make_guard(cluster, settings, random)
     watch_outliers(cluster, settings)

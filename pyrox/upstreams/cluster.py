@@ -33,7 +33,8 @@ class Cluster:
     * ``check``: how the health of its servers is checked; None when it is not.
     * ``listens``: whether ``answered`` and ``failed`` must be called; for others that would be in vain.
 
-    Raises ``ValueError`` when there is no member that is no backup.
+    Raises ``ValueError`` when there is no member that is no backup, unless it ``is_discovered``: then others
+    may come.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class Cluster:
         slow_start: float = 0.0,
         panic: float = 0.0,
         check: Check | None = None,
+        is_discovered: bool = False,
     ) -> None:
         self.name = name
         self.members = tuple(members)
-        if all(member.is_backup for member in members):
+        if all(member.is_backup for member in members) and not is_discovered:
             raise ValueError(f"cluster {name!r} has no server that is not a backup")
         self._make_policy = policy
         self._primary = _Rank(policy())

@@ -16,6 +16,7 @@ class Server:
     * ``url``: as configured, and the server's name in logs.
     * ``scheme``: ``"http"`` or ``"https"``; ``host`` and ``port``, or ``path`` of a unix socket. With
       ``"wsgi"`` it is no address but an application, and has none of these.
+    * ``address``: the IP address of a server that was discovered, ``""`` to look ``host`` up.
     * ``authority``: the Host that names this server, for requests that carry none.
     """
 
@@ -24,6 +25,7 @@ class Server:
     host: str
     port: int
     path: str | None = None
+    address: str = ""
 
     @property
     def authority(self) -> str:
@@ -37,6 +39,13 @@ class Server:
 
     def __str__(self) -> str:
         return self.url
+
+
+def server_at(named: Server, address: str, port: int) -> Server:
+    """Return the server at ``address`` and ``port`` that goes by the name in ``named``."""
+    host = f"[{address}]" if ":" in address else address
+    url = f"{named.scheme}://{host}:{port}#{named.host}"
+    return Server(url, named.scheme, named.host, port, address=address)
 
 
 def parse_server(url: str) -> Server:

@@ -1,0 +1,47 @@
+"""``Discoverer``: asks each source which servers there are, in a greenlet of its own, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import random
+from time import monotonic
+
+import gevent
+
+from pyrox.error_log import log_failure
+from pyrox.upstreams.discovery import Discovery, Source
+
+# Workers, and hosts, that have started together do not ask together for long.
+_JITTER = 0.1
+
+
+class Discoverer:
+    """The sources of all clusters of one worker."""
+
+    def __init__(self, discoveries: Sequence[Discovery]) -> None:
+        self._sources = [source for discovery in discoveries for source in discovery.sources]
+        self._greenlets: list[gevent.Greenlet] = []
+
+    def start(self, timeout: float) -> None:
+        """Ask each source, and wait until all have been asked, but no longer than ``timeout`` seconds."""
+        first = [gevent.event.Event() for _ in self._sources]
+        for source, asked in zip(self._sources, first, strict=True):
+            self._greenlets.append(gevent.spawn(_run, source, asked))
+        gevent.wait(first, timeout=timeout)
+
+    def close(self) -> None:
+        """Ask no more."""
+        gevent.killall(self._greenlets, block=False)
+        for source in self._sources:
+            try:
+                source.resolver.close()
+            except Exception as error:
+                log_failure(f"closing the resolver {source.name} failed", error)
+
+
+def _run(source: Source, asked: gevent.event.Event) -> None:
+    pause = source.refresh(monotonic)
+    asked.set()
+    while True:
+        gevent.sleep(pause * (1.0 - _JITTER * random()))
+        pause = source.refresh(monotonic)

@@ -1,0 +1,121 @@
+"""Clusters whose servers come and go: who is asked which servers there are, and what is done with the answer.
+
+A ``Discovery`` is one cluster with the resolvers it has; each resolver is a ``Source``. The engine calls
+``source.refresh`` in a greenlet of its own, sleeps for as long as it says, and so on. Nothing that a source
+says, or fails to say, can take the last servers away: they are used until others are known.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+
+from pyrox.error_log import log_failure
+from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.member import Member
+from pyrox.upstreams.resolver import Found, ResolveError, Resolver
+from pyrox.upstreams.server import Server
+
+log = logging.getLogger("pyrox.discovery")
+
+_FIRST_RETRY = 1.0  # seconds after the first failure; each that follows doubles it
+_LAST_RETRY = 30.0
+# The least between two calls of a resolver, seconds: one that returns at once must not keep the worker busy.
+_LEAST_PAUSE = 0.05
+
+OnGone = Callable[[Server], object]
+
+
+class Discovery:
+    """The servers of ``cluster``: ``static`` ones, and those that its ``sources`` find.
+
+    ``on_gone`` is told of each server that is one no more.
+    """
+
+    def __init__(self, cluster: Cluster, static: Sequence[Member], on_gone: OnGone) -> None:
+        self.cluster = cluster
+        self.sources: list[Source] = []
+        self._static = static
+        self._on_gone = on_gone
+
+    def add(self, name: str, resolver: Resolver, stand_in: Member | None = None) -> None:
+        """Let ``resolver``, by its ``name`` in the log, find servers.
+
+        ``stand_in`` is one as long as it has found none.
+        """
+        self.sources.append(Source(self, name, resolver, stand_in))
+
+    def apply(self, now: float) -> None:
+        """Give the cluster the members that there are now."""
+        members = [*self._static]
+        for source in self.sources:
+            members += source.members()
+        before = {member.server for member in self.cluster.members}
+        after = {member.server for member in members}
+        self.cluster.update_members(members, now)
+        for server in before - after:
+            self._on_gone(server)
+        _log_change(self.cluster.name, before, after)
+
+
+class Source:
+    """One resolver of a cluster. ``name`` says in the log what is asked; ``found`` is what it last found."""
+
+    def __init__(self, discovery: Discovery, name: str, resolver: Resolver, stand_in: Member | None) -> None:
+        self._discovery = discovery
+        self._stand_in = stand_in
+        self.name = name
+        self.resolver = resolver
+        self.found: frozenset[Found] = frozenset()
+        self._failures = 0  # in a row
+        self._problem = ""  # that was logged last
+
+    def members(self) -> list[Member]:
+        """Return the members of this source, as if they were new."""
+        if not self.found and self._stand_in is not None:
+            return [self._stand_in]
+        found = sorted(self.found, key=lambda one: one.server.url)
+        return [Member(one.server, one.weight, one.is_backup) for one in found]
+
+    def refresh(self, clock: Callable[[], float]) -> float:
+        """Ask once, and change the cluster if there is anything new; returns seconds until the next time."""
+        try:
+            resolution = self.resolver.resolve()
+            found = frozenset(resolution.servers)
+            if not found:
+                raise ResolveError("it names no server")
+        except ResolveError as error:
+            return self._failed(str(error), None, error.retry)
+        except Exception as error:  # a resolver may fail in any way, and must be asked again all the same
+            return self._failed(f"{type(error).__name__}: {error}", error, None)
+        if self._problem:
+            log.warning("%s: known again", self._label)
+        self._problem, self._failures = "", 0
+        if found != self.found:
+            self.found = found
+            self._discovery.apply(clock())
+        return max(resolution.valid, _LEAST_PAUSE)
+
+    @property
+    def _label(self) -> str:
+        return f"servers of cluster {self._discovery.cluster.name} by {self.name}"
+
+    def _failed(self, problem: str, error: Exception | None, retry: float | None) -> float:
+        if problem != self._problem:  # once, not at each of perhaps thousands of times
+            self._problem = problem
+            kept = f"the {len(self.found)} known stay" if self.found else "none is known yet"
+            if error is None:
+                log.warning("%s: %s; %s", self._label, problem, kept)
+            else:
+                log_failure(f"{self._label}: the resolver failed; {kept}", error)
+        self._failures += 1
+        usual = min(_FIRST_RETRY * 2.0 ** min(self._failures - 1, 10), _LAST_RETRY)
+        return max(usual if retry is None else retry, _LEAST_PAUSE)
+
+
+def _log_change(cluster: str, before: Collection[Server], after: Collection[Server]) -> None:
+    new = sorted(server.url for server in after if server not in before)
+    gone = sorted(server.url for server in before if server not in after)
+    changes: Sequence[str] = [f"+{url}" for url in new] + [f"-{url}" for url in gone]
+    if changes:
+        log.info("cluster %s: %s", cluster, " ".join(changes))
