@@ -122,7 +122,8 @@ def _name_fault(name: str) -> str:
 
 
 def _faults(cluster: ClusterSettings) -> Iterator[tuple[str, str]]:
-    if not cluster.is_discovered and all(server.is_backup for server in cluster.servers):
+    backups = [server for server in cluster.servers if server.is_backup]
+    if backups and len(backups) == len(cluster.servers) and not cluster.is_discovered:
         yield "servers", "are all backups; leave one without"
     yield from discovery_faults(cluster)
     if cluster.balance != "hash" and cluster.hash_on != "client":

@@ -1,4 +1,4 @@
-"""``DnsLookup``: asks nameservers, by dnspython on gevent sockets: others run while an answer is on its way."""
+"""``DnsLookup``: asks nameservers, by dnspython on gevent sockets; others run while it waits for answers."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ class DnsLookup:
             raise NoRecords(f"{name}: there is no such name") from None
         except self._dns.NoAnswer:
             raise NoRecords(f"{name}: there is no {kind} record") from None
+        except self._dns.LifetimeTimeout:  # its own text differs each time, and would be logged each time
+            raise LookupFailed(f"{name} {kind}: no answer within {self._resolver.lifetime:g} s") from None
         except Exception as error:  # of dnspython, or of a socket
             raise LookupFailed(f"{name} {kind}: {error or type(error).__name__}") from None
         ttl = float(answer.chaining_result.minimum_ttl)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from pyrox.errors import ClientError
+from pyrox.errors import ClientError, NoHealthyServer
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App
 from pyrox.middleware.stack import stack_names
@@ -181,8 +181,13 @@ def _server_of(settings: Settings, name: str, request: Request) -> tuple[str, bo
         return name, True  # it is the URL of one
     section = settings.clusters.sections.get(name)
     balance = section.balance if section is not None else "round_robin"
-    member = clusters[name].choose(request, 0.0)
+    try:
+        member = clusters[name].choose(request, 0.0)
+    except NoHealthyServer:
+        return "none before it is discovered", False
     url = "demo" if member.server.url == _DEMO else member.server.url
+    if section is not None and section.is_discovered:
+        return url, False
     return url, len(clusters[name].members) == 1 or balance in _FIXED
 
 

@@ -35,7 +35,12 @@ def make_discoveries(
     asking = lookup() if is_asked else None
     discoveries = []
     for name, section in discovered.items():
-        discovery = Discovery(clusters[name], clusters[name].members[: _count_static(section)], on_gone)
+        discovery = Discovery(
+            clusters[name],
+            clusters[name].members[: _count_static(section)],
+            on_gone,
+            settings.discovery.min_ttl,
+        )
         for server in section.servers:
             if server.resolve and asking is not None:
                 resolver = DnsResolver(server, settings.discovery, asking)

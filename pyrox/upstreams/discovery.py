@@ -18,7 +18,7 @@ from pyrox.upstreams.server import Server
 
 log = logging.getLogger("pyrox.discovery")
 
-_FIRST_RETRY = 1.0  # seconds after the first failure; each that follows doubles it
+_FIRST_RETRY = 1.0  # most seconds after the first failure; each that follows doubles it
 _LAST_RETRY = 30.0
 # The least between two calls of a resolver, seconds: one that returns at once must not keep the worker busy.
 _LEAST_PAUSE = 0.05
@@ -29,11 +29,15 @@ OnGone = Callable[[Server], object]
 class Discovery:
     """The servers of ``cluster``: ``static`` ones, and those that its ``sources`` find.
 
-    ``on_gone`` is told of each server that is one no more.
+    ``on_gone`` is told of each server that is one no more. A source that has failed is asked again after
+    ``retry`` seconds, if that is less than the usual one second.
     """
 
-    def __init__(self, cluster: Cluster, static: Sequence[Member], on_gone: OnGone) -> None:
+    def __init__(
+        self, cluster: Cluster, static: Sequence[Member], on_gone: OnGone, retry: float = _FIRST_RETRY
+    ) -> None:
         self.cluster = cluster
+        self.retry = min(retry, _FIRST_RETRY)
         self.sources: list[Source] = []
         self._static = static
         self._on_gone = on_gone
@@ -109,7 +113,7 @@ class Source:
             else:
                 log_failure(f"{self._label}: the resolver failed; {kept}", error)
         self._failures += 1
-        usual = min(_FIRST_RETRY * 2.0 ** min(self._failures - 1, 10), _LAST_RETRY)
+        usual = min(self._discovery.retry * 2.0 ** min(self._failures - 1, 10), _LAST_RETRY)
         return max(usual if retry is None else retry, _LEAST_PAUSE)
 
 

@@ -73,7 +73,9 @@ class DnsResolver(Resolver):
         if self._settings.service:
             found = self._services()
         else:
-            addresses = self._addresses(self._server.host)
+            addresses, problem = self._addresses(self._server.host)
+            if problem:
+                raise ResolveError(problem)
             settings = self._settings
             found = [
                 self._found(a, self._server.port, settings.weight, settings.is_backup) for a in addresses
@@ -84,27 +86,25 @@ class DnsResolver(Resolver):
     def _found(self, address: str, port: int, weight: int, is_backup: bool) -> Found:
         return Found(server_at(self._server, address, port), weight, is_backup)
 
-    def _addresses(self, name: str) -> list[str]:
-        """Return the addresses of ``name``, at least one; raises ``ResolveError``."""
-        addresses: list[str] = []
+    def _addresses(self, name: str) -> tuple[list[str], str]:
+        """Return the addresses of ``name``, and why none of them was told now, or ``""``."""
+        fresh: set[str] = set()
+        stale: set[str] = set()
         problem = f"{name} has no address"
         for kind in _FAMILIES:
             self._asked.add((name, kind))
             try:
-                records = self._query(name, kind)
+                told = self._query(name, kind).addresses
             except NoRecords:
-                self._last.pop((name, kind), None)
-                continue
+                told = ()
             except LookupFailed as error:
                 problem = str(error)
                 self._ttl = 0.0  # to ask again soon
-                addresses += self._last.get((name, kind), ())
+                stale.update(self._last.get((name, kind), ()))
                 continue
-            self._last[name, kind] = records.addresses
-            addresses += records.addresses
-        if not addresses:
-            raise ResolveError(problem)
-        return sorted(set(addresses))
+            self._last[name, kind] = told
+            fresh.update(told)
+        return sorted(fresh | stale), "" if fresh else problem
 
     def _query(self, name: str, kind: str) -> Records:
         records = self._lookup.query(name, kind)
@@ -119,20 +119,18 @@ class DnsResolver(Resolver):
             raise ResolveError(str(error)) from None
         first = min((service.priority for service in services), default=0)
         found: dict[str, Found] = {}
-        problem = f"{name} names no server"
+        problems = [f"{name} names no server"] if not services else []
         for service, weight in _weighted(services):
             is_backup = self._settings.is_backup or service.priority > first
-            try:
-                addresses = self._addresses(service.target)
-            except ResolveError as error:
-                problem = str(error)
+            addresses, problem = self._addresses(service.target)
+            if problem:
+                problems.append(problem)
                 self._ttl = 0.0
-                continue
             for address in addresses:
                 one = self._found(address, service.port, weight, is_backup)
                 found.setdefault(one.server.url, one)
-        if not found:
-            raise ResolveError(problem)
+        if len(problems) >= max(len(services), 1):
+            raise ResolveError(problems[-1])
         return [*found.values()]
 
 

@@ -78,7 +78,7 @@ class Nameserver:
                 raise TimeoutError(f"{name} {kind} was not asked {count} times; queries: {self.queries}")
 
     def wait_for_more_queries(self, name: str, kind: str, more: int = 2) -> None:
-        """Wait until that was asked ``more`` times from now on: with two, the first answer was made use of."""
+        """Wait until that was asked ``more`` times: when it was twice, the first answer has been used."""
         self.wait_for_queries(name, kind, self.count(name, kind) + more)
 
     def _serve_udp(self) -> None:
