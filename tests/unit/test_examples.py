@@ -11,6 +11,7 @@ import pytest
 
 from pyrox.http.message import Request, Response
 from pyrox.testing import TestClient, Upstream
+from pyrox.upstreams.resolver import ResolveError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -178,6 +179,28 @@ def test_timing_tells_the_time_to_the_head_and_logs_the_time_to_the_end(
 def test_timing_does_not_log_what_was_quick(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     run("timing", slow_upstream(clock, head=0.125, body=0.25)).get("/")
     assert caplog.records == []
+
+
+# --- resolver ---
+
+
+def test_resolver_finds_servers_and_says_why_it_does_not(tmp_path: Path) -> None:
+    run("resolver")
+    from resolver import JsonServers  # found through plugin_paths
+
+    path = tmp_path / "servers.json"
+    one = JsonServers("shop", path, every=1.0)
+    with pytest.raises(ResolveError, match="No such file"):
+        one.resolve()
+    path.write_text('{"shop": [{"host": "10.0.0.1", "port": 80}, {"host": "10.0.0.2", "port": 81}]}')
+    resolution = one.resolve()
+    assert [str(found.server) for found in resolution.servers] == ["http://10.0.0.1:80", "http://10.0.0.2:81"]
+    for text in ("{", "{}", '{"shop": [{"host": "10.0.0.1"}]}', '{"shop": [{"host": "a b", "port": 1}]}'):
+        path.write_text(text)
+        with pytest.raises(ResolveError):
+            one.resolve()
+    with pytest.raises(ValueError, match="every: must be more than 0"):
+        JsonServers("shop", path, every=0)
 
 
 # --- wsgi_app ---
