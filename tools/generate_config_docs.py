@@ -92,6 +92,7 @@ KINDS = {
     "cidr_list": "list of networks",
     "peer_list": "list of networks and `unix`",
     "weighted_clusters": "list of clusters",
+    "nameserver_list": "list of addresses",
     "percent": "per cent",
     "number": "number",
     "status_list": "list of statuses",
