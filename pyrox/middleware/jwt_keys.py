@@ -124,8 +124,8 @@ class RemoteKeys:
         if answer.status != 200:
             raise ServiceError(f"{where}: it answered {answer.status}; redirects are not followed")
         try:
-            keys = keys_of_jwks(json.loads(answer.body), self._algorithms)
-        except (ValueError, RecursionError) as error:
+            keys = keys_of_jwks(answer.json(), self._algorithms)
+        except ValueError as error:
             raise ServiceError(f"{where}: no JWKS: {error}") from None
         if not keys:
             raise ServiceError(f"{where}: no key in it verifies {', '.join(sorted(self._algorithms))}")

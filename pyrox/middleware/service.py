@@ -18,6 +18,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pyrox.errors import ProxyError
+from pyrox.http.error_response import answer_headers
 from pyrox.http.headers import Headers
 from pyrox.middleware.extras import require
 
@@ -32,18 +33,24 @@ class ServiceError(ProxyError):
 
     ``detail`` names the service and says what happened, for the log. ``trouble`` is ``"unreachable"`` (no
     connection, or it broke), ``"timeout"``, or ``"invalid"``: an answer that is none, or too long.
+    ``retry_after``: seconds after which the service wants to be asked again; 0 when it did not say.
     """
 
     status = 503
     proxy_status = "destination_unavailable"
 
-    def __init__(self, detail: str, trouble: Trouble = "invalid", *, status: int | None = None) -> None:
+    def __init__(
+        self, detail: str, trouble: Trouble = "invalid", *, status: int | None = None, retry_after: int = 0
+    ) -> None:
         super().__init__(detail, status=status)
         self.trouble = trouble
+        self.retry_after = retry_after
+        if retry_after:
+            answer_headers(self)["Retry-After"] = str(retry_after)
 
     def again(self) -> ServiceError:
         """Return a new error that says the same: an exception serves one exchange."""
-        return ServiceError(self.detail, self.trouble, status=self.status)
+        return ServiceError(self.detail, self.trouble, status=self.status, retry_after=self.retry_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +62,11 @@ class ServiceAnswer:
     body: bytes
 
     def json(self) -> Any:
-        """The body decoded as JSON; raises ``ServiceError`` when it is none."""
+        """The body decoded as JSON; raises ``ValueError`` when it is none."""
         try:
             return json.loads(self.body)
-        except (ValueError, RecursionError):
-            raise ServiceError("its answer is no JSON") from None
+        except RecursionError:
+            raise ValueError("JSON that is nested too deeply") from None
 
 
 class ServiceClient:

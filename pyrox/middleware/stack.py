@@ -47,6 +47,7 @@ BUILT_IN = {
     "in_flight": "pyrox.middleware.in_flight:InFlight",
     "jwt_auth": "pyrox.middleware.jwt_auth:JwtAuth",
     "mtls_auth": "pyrox.middleware.mtls_auth:MtlsAuth",
+    "keystone": "pyrox.middleware.keystone:Keystone",
     "negotiate": "pyrox.middleware.negotiate:Negotiate",
     "rate_limit": "pyrox.middleware.rate_limit:RateLimit",
     "rbac": "pyrox.middleware.rbac:Rbac",

@@ -27,6 +27,7 @@ REQUIRED: dict[str, RawOptions] = {
     "forward_auth": {"url": "http://127.0.0.1:1/"},
     "in_flight": {"limits": "9"},
     "jwt_auth": {"algorithms": "HS256", "secret": "x" * 32},
+    "keystone": {"url": "http://127.0.0.1:1", "user": "pyrox", "password": "x"},
     "negotiate": {"languages": "en"},
     "rate_limit": {"policies": "9/minute"},
     "rbac": {"rules": {"/**": "authenticated"}},
