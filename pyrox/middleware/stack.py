@@ -45,14 +45,19 @@ BUILT_IN = {
     "headers": "pyrox.middleware.headers:HeadersMiddleware",
     "health": "pyrox.middleware.health:Health",
     "in_flight": "pyrox.middleware.in_flight:InFlight",
+    "json_fields": "pyrox.middleware.json_fields:JsonFields",
+    "json_to_xml": "pyrox.middleware.xml_conversion:JsonToXml",
     "jwt_auth": "pyrox.middleware.jwt_auth:JwtAuth",
     "mtls_auth": "pyrox.middleware.mtls_auth:MtlsAuth",
     "keystone": "pyrox.middleware.keystone:Keystone",
     "negotiate": "pyrox.middleware.negotiate:Negotiate",
     "rate_limit": "pyrox.middleware.rate_limit:RateLimit",
     "rbac": "pyrox.middleware.rbac:Rbac",
+    "redact": "pyrox.middleware.redact:Redact",
     "request_id": "pyrox.middleware.request_id:RequestId",
     "security_headers": "pyrox.middleware.security_headers:SecurityHeaders",
+    "substitute": "pyrox.middleware.substitute:SubstituteMiddleware",
+    "xml_to_json": "pyrox.middleware.xml_conversion:XmlToJson",
 }
 # Who else may have answered, in the access log: a middleware of that name could not be told apart.
 _TAKEN = ("pyrox", "upstream")

@@ -11,7 +11,7 @@ be, because its coding is unknown or it is a part of something larger, is refuse
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -74,7 +74,7 @@ class Transform(Middleware):
     * ``bytes``, ``text``: the body as it comes, cut anywhere; returns what to send, or None for nothing;
     * ``line``: a line without its ending; returns a line, None to drop it, or a list of lines;
     * ``event``: a ``ServerSentEvent``; returns one, None, or a list of them;
-    * ``json``: the whole document; returns the document to send;
+    * ``json``: the whole document; returns the document to send, or bytes to send as they are;
     * ``body``: the whole body as bytes; returns bytes.
 
     ``on_request_start(flow)`` and ``on_response_start(flow)`` run before anything of a body is seen, and
@@ -85,6 +85,7 @@ class Transform(Middleware):
 
     * ``content_types``: media types to look at, ``text/*`` and ``application/*+json`` style; None: those
       that the kind is at home in.
+    * ``types``: media types of a kind, in place of those that it is at home in.
     * ``sides``: of the sides that have handlers, those to work on.
     * ``limit``: how much of a body may be held in memory, in bytes: a document, a body; for lines and
       events in characters. What is longer: 413 for a request, 502 for a response.
@@ -93,6 +94,7 @@ class Transform(Middleware):
     """
 
     content_types: Sequence[str] | None = None
+    types: Mapping[str, Sequence[str]] = {}
     sides: Collection[Side] = ("request", "response")
     limit: int = 1 << 20
     errors: Errors = "surrogateescape"
@@ -153,13 +155,21 @@ class Transform(Middleware):
             return
         if is_bodiless:
             if response.status != 204:
-                _correct_head(response)
-                response.content_length = None
+                self._change_head_alone(Flow(request, response))
             return
         if response.status == 206 or "content-range" in response.headers:
             raise UpstreamError("a part of a body cannot be transformed, and none was asked for")
         if response.body != b"":
             self._change(kind, "response", Flow(request, response), UpstreamError)
+
+    def _change_head_alone(self, flow: Flow) -> None:
+        """Make the head what it would be with a body (RFC 9110 9.3.2, 15.4.5)."""
+        assert flow.response is not None
+        start = getattr(self, "on_response_start", None)
+        if start is not None and flow.response.status != 304:
+            start(flow)
+        _correct_head(flow.response)
+        flow.response.content_length = None
 
     def _kind_of(self, side: Side, message: Message, error: type[ProxyError]) -> str | None:
         """Return which handler sees the body, None for no one."""
@@ -171,7 +181,7 @@ class Transform(Middleware):
             return None
         kinds = self._kinds[side]
         for kind in kinds:
-            if _matches(content_type, _TYPES[kind]):
+            if _matches(content_type, self.types.get(kind, _TYPES[kind])):
                 return kind
         return kinds[-1] if wanted is not None else None
 

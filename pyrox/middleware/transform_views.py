@@ -209,7 +209,7 @@ class _AsJson(Whole):
         made = see(value)
         if before is not None and json_digest(made) == before:
             return None
-        return dump_json(made)
+        return made if isinstance(made, bytes) else dump_json(made)
 
 
 def _load(body: bytes) -> tuple[Any, bytes | None]:

@@ -26,11 +26,14 @@ REQUIRED: dict[str, RawOptions] = {
     "cors": {"origins": "https://a.test"},
     "forward_auth": {"url": "http://127.0.0.1:1/"},
     "in_flight": {"limits": "9"},
+    "json_fields": {"response_select": "a"},
     "jwt_auth": {"algorithms": "HS256", "secret": "x" * 32},
     "keystone": {"url": "http://127.0.0.1:1", "user": "pyrox", "password": "x"},
     "negotiate": {"languages": "en"},
     "rate_limit": {"policies": "9/minute"},
     "rbac": {"rules": {"/**": "authenticated"}},
+    "redact": {"fields": "a"},
+    "substitute": {"literal": "a => b"},
 }
 
 
