@@ -123,7 +123,7 @@ class _Rule:
 def _parse_rule(item: str) -> _Rule:
     pattern, arrow, name = (part.strip() for part in item.partition("->"))
     if not arrow or not pattern or not name:
-        raise ValueError(f"identities: {item!r} is not PATTERN -> NAME")
+        raise ValueError(f"identities: {item!r} is not PATTERN -> NAME; one with a comma needs quotes")
     kind, colon, _ = pattern.partition(":")
     is_alternative = bool(colon) and "=" not in kind
     if is_alternative and kind not in _SEPARATORS:
