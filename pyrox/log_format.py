@@ -21,10 +21,12 @@ from pyrox.log_values import (
     asked,
     client_address,
     escape,
+    escaped_user,
     observed,
     phases,
     request_id,
     request_line,
+    user,
 )
 
 Render = Callable[[Exchange], bytes]
@@ -74,7 +76,10 @@ def _compile_combined(clock: Clock) -> Render:
         request = exchange.request
         address = exchange.peer_address
         referer = agent = None
+        who = b"-"
         if request is not None:
+            if request._state is not None:
+                who = escaped_user(exchange).encode()
             if request.client is not None and request.client.trusted:
                 address = request.client_address
             for name, _, value in request.headers.fields:
@@ -96,8 +101,8 @@ def _compile_combined(clock: Clock) -> Render:
         now = clock.now()
         if not clock.second <= now < clock.next_second:
             clock.advance(now)
-        what = (client, clock.local_bytes, line, status, body_size, referer, agent)
-        return b'%b - - [%b] "%b" %d %d "%b" "%b"\n' % what
+        what = (client, who, clock.local_bytes, line, status, body_size, referer, agent)
+        return b'%b - %b [%b] "%b" %d %d "%b" "%b"\n' % what
 
     return render
 
@@ -114,11 +119,12 @@ def _compile_json(clock: Clock) -> Render:
 
     def render(exchange: Exchange) -> bytes:
         answered_by, error, server = exchange.answered_by, exchange.error, exchange.server
-        verdicts = observed(exchange)
+        verdicts, who = observed(exchange), user(exchange)
         return (
             f'{{"time":"{clock.utc()}","client":{_quote(client_address(exchange))}'
             f',"peer":{_quote(exchange.peer_address)}{_asked_json(exchange)}'
             f',"status":{exchange.status},"answered_by":{_quote(answered_by) if answered_by else "null"}'
+            f',"user":{_quote(who) if who else "null"}'
             f',"observed":{_quote(verdicts) if verdicts else "null"}'
             f',"error":{_quote(error) if error else "null"},"upstream":{_quote(server) if server else "null"}'
             f',"retries":{exchange.retries},"bytes_in":{exchange.bytes_received}'
@@ -212,7 +218,7 @@ def _known_fields(clock: Clock, server_name: str) -> dict[str, Getter]:
     return {
         "remote_addr": client_address,
         "peer_addr": lambda exchange: exchange.peer_address,
-        "remote_user": lambda exchange: "-",
+        "remote_user": lambda exchange: user(exchange) or "-",
         "time_local": lambda exchange: clock.local(),
         "time_iso8601": lambda exchange: clock.iso(),
         "msec": lambda exchange: clock.msec(),

@@ -60,6 +60,20 @@ def request_id(exchange: Exchange) -> str | None:
     return None if identifier is None else str(identifier)
 
 
+def user(exchange: Exchange) -> str | None:
+    """Return who the client is, as authentication has found out, or None."""
+    request = exchange.request
+    state = None if request is None else request._state
+    name = getattr(state.get("identity"), "name", None) if state else None
+    return name if name and isinstance(name, str) else None
+
+
+def escaped_user(exchange: Exchange) -> str:
+    r"""Return the user as it stands between blanks, its own being ``\x20``; ``-`` for nobody."""
+    name = user(exchange)
+    return "-" if name is None else escape(name).replace(" ", "\\x20")
+
+
 def observed(exchange: Exchange) -> str | None:
     """Return what middleware with ``mode = observe`` would have done, as in ``"limit=429"``, or None."""
     request = exchange.request

@@ -12,6 +12,7 @@ from pyrox.http.forwarding import ClientSide
 from pyrox.http.message import Request
 from pyrox.log_format import _known_fields, compile_format, validate_format
 from pyrox.log_values import Clock
+from pyrox.middleware.identity import Identity
 
 NOW = 971211336.125
 COMBINED = (
@@ -160,6 +161,7 @@ JSON_KEYS = [
         "unparsed",
         "status",
         "answered_by",
+        "user",
         "observed",
         "error",
         "upstream",
@@ -192,6 +194,7 @@ def test_json_line_of_an_exchange_with_the_upstream():
         "unparsed": None,
         "status": 200,
         "answered_by": "upstream",
+        "user": None,
         "observed": None,
         "error": None,
         "upstream": "http://10.0.0.1:8000",
@@ -231,6 +234,32 @@ def test_json_line_of_a_local_answer_names_who_answered():
         None,
     )
     assert record["middleware_time"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "in_combined", "in_text"),
+    [
+        ("ada", "ada", "ada"),
+        ("Ada Lovelace", "Ada\\x20Lovelace", "Ada Lovelace"),
+        ('a"\r\n', "a\\x22\\x0D\\x0A", "a\\x22\\x0D\\x0A"),
+        ("\u5bb6", "\\xE5\\xAE\\xB6", "\\xE5\\xAE\\xB6"),
+    ],
+)
+def test_user_is_who_authentication_has_found_out(name, in_combined, in_text):
+    exchange = make_exchange()
+    exchange.request.state["identity"] = Identity(name, "test")
+    assert line_of("combined", exchange).startswith(f"192.0.2.1 - {in_combined} [")
+    assert line_of("$remote_user", exchange) == f"{in_text}\n"
+    assert json_of(exchange)["user"] == name
+
+
+@pytest.mark.parametrize("identity", [None, "ada", Identity("", "test")])
+def test_nobody_is_a_dash(identity):
+    exchange = make_exchange()
+    exchange.request.state["identity"] = identity
+    assert line_of("combined", exchange).startswith("192.0.2.1 - - [")
+    assert line_of("$remote_user", exchange) == "-\n"
+    assert json_of(exchange)["user"] is None
 
 
 def test_verdicts_of_middleware_on_trial_are_shown():
