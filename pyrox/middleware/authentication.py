@@ -20,8 +20,8 @@ from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.identity import Identity, IdentityFields, identify, identity_of
 
-FIELD_OPTIONS = ("user_header", "roles_header", "scopes_header")
 USER_HEADER, ROLES_HEADER, SCOPES_HEADER = "X-Auth-User", "X-Auth-Roles", "X-Auth-Scopes"
+FIELD_OPTIONS = {"user_header": USER_HEADER, "roles_header": ROLES_HEADER, "scopes_header": SCOPES_HEADER}
 
 _CHALLENGES = "challenges"  # in request.state
 _MAX_TOLD = 4096
@@ -50,7 +50,8 @@ class Authentication(Middleware):
 
     @classmethod
     def reserved_fields(cls, options: Mapping[str, Any]) -> Iterable[str]:
-        return [name for option in FIELD_OPTIONS if (name := options.get(option))]
+        """Also those that this kind of authentication never sends: upstream might believe them, too."""
+        return [options.get(option) or default for option, default in FIELD_OPTIONS.items()]
 
     def authenticate(self, request: Request) -> Identity | None:
         """Return who sent ``request``, None when it has no credentials of this kind.

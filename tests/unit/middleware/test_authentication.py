@@ -75,6 +75,14 @@ def test_upstream_is_told_who_it_is_and_no_client_can() -> None:
     assert identity is not None and (identity.name, identity.verified_by) == ("ada", "by_field")
 
 
+def test_fields_that_are_not_sent_are_nobodys_either() -> None:
+    spoofed = {"X-Auth-Scopes": "all", "X-Auth-Roles": "admin", "X-Who": "root"}
+    answer, client = ask({"user_header": "X-Who", "roles_header": None}, {"X-Key": "ada", **spoofed})
+    assert answer.status == 200
+    assert told(client) == []
+    assert client.upstream_requests[0].headers.get_all("x-who") == ["ada"]
+
+
 def test_request_without_credentials_is_asked_for_them() -> None:
     answer, client = ask({}, {})
     assert (answer.status, answer.headers.get_all("www-authenticate")) == (401, ['X-Key realm="r"'])
