@@ -45,7 +45,7 @@ class Authentication(Middleware):
         self.challenge = challenge
         self._optional = optional
         self._fields = fields
-        self._varies_by = tuple(name.strip() for name in varies_by.split(",") if varies_by)
+        self._varies_by = varies_by
         self._told: dict[int, tuple[Identity, list[Field]]] = {}
 
     @classmethod
@@ -83,8 +83,8 @@ class Authentication(Middleware):
             if identity_of(request) is None:
                 self._fields.clear(request.headers)
         response = self.app(request)
-        for name in self._varies_by:
-            vary_by(response.headers, name)
+        if self._varies_by:
+            vary_by(response.headers, self._varies_by)
         return response
 
     def _encoded(self, identity: Identity) -> list[Field]:
@@ -146,23 +146,24 @@ def credentials_of(request: Request, scheme: bytes) -> bytes | None:
     return credentials.strip(b" ") if found.lower() == scheme else None
 
 
-def vary_by(headers: Headers, name: str) -> None:
-    """Tell caches that the response depends on the request's field ``name`` (RFC 9110 12.5.5).
+def vary_by(headers: Headers, names: str) -> None:
+    """Tell caches that the response depends on the request's field of that name (RFC 9110 12.5.5).
 
-    They keep no response to a request with Authorization unless it says that it is public (RFC 9111 3.5);
-    but upstream may say so where it never gets to see that field.
+    ``names`` may be several, with commas. Caches keep no response to a request with Authorization unless it
+    says that it is public (RFC 9111 3.5); but upstream may say so where it never gets to see that field.
     """
     for field in headers.fields:
         if field[0] == b"vary":
             break
     else:
-        headers.fields.append(_vary_field(name))
+        headers.fields.append(_vary_field(names))
         return
     known = {item.strip() for line in headers.get_all("vary") for item in line.lower().split(",")}
-    if "*" not in known and name.lower() not in known:
-        headers.fields.append(_vary_field(name))
+    missing = [name for name in map(str.strip, names.split(",")) if name.lower() not in known]
+    if missing and "*" not in known:
+        headers.fields.append(_vary_field(", ".join(missing)))
 
 
 @lru_cache(maxsize=64)
-def _vary_field(name: str) -> Field:
-    return make_field("Vary", name)
+def _vary_field(names: str) -> Field:
+    return make_field("Vary", names)

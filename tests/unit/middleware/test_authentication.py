@@ -147,15 +147,17 @@ def test_caches_are_told_what_the_response_depends_on() -> None:
 @pytest.mark.parametrize(
     ("known", "vary"),
     [
-        ([], ["X-Key"]),
-        (["Accept, x-key"], ["Accept, x-key"]),
+        ([], ["X-Key, Cookie"]),
+        (["Accept, x-key"], ["Accept, x-key", "Cookie"]),
         (["*"], ["*"]),
-        (["Accept"], ["Accept", "X-Key"]),
+        (["Accept"], ["Accept", "X-Key, Cookie"]),
+        (["cookie, Accept"], ["cookie, Accept", "X-Key"]),
+        (["X-Key", "Cookie"], ["X-Key", "Cookie"]),
     ],
 )
 def test_vary_is_added_once(known: list[str], vary: list[str]) -> None:
     headers = Headers([("Vary", line) for line in known])
-    vary_by(headers, "X-Key")
+    vary_by(headers, "X-Key, Cookie")
     assert headers.get_all("vary") == vary
 
 
