@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from pyrox.errors import UpstreamError
@@ -101,23 +102,25 @@ class GuardedExchange(UpstreamExchange):
     __slots__ = ("_afterwards",)
 
     def __init__(self, member: Member, request: Request) -> None:
-        super().__init__(member, request)
-        self._afterwards: list[Callable[[], object]] = []
+        UpstreamExchange.__init__(self, member, request)
+        self._afterwards: tuple[Callable[[float], object], ...] = ()
 
-    def then(self, call: Callable[[], object]) -> None:
-        """Call ``call`` when it is over; at once when it is."""
+    def then(self, call: Callable[[float], object]) -> None:
+        """Call ``call`` with the time when it is over; at once when it is."""
         if self.is_closed:
-            call()
+            call(monotonic())
         else:
-            self._afterwards.append(call)
+            self._afterwards += (call,)
 
     def close(self) -> None:
         try:
-            super().close()
+            UpstreamExchange.close(self)
         finally:
-            calls, self._afterwards = self._afterwards, []
-            for call in calls:
-                call()
+            calls, self._afterwards = self._afterwards, ()
+            if calls:
+                now = monotonic()
+                for call in calls:
+                    call(now)
 
 
 class StaleConnection(UpstreamError):

@@ -232,6 +232,8 @@ class ClientConnection:
                 return self._send(exchange, self._refuse(exchange, error))
             exchange.error = error.proxy_status
             error.__traceback__ = None
+            if error.source == "upstream" and exchange.cancelled is None:
+                self.engine.broke_off(exchange)
             log.warning("%r: %s; aborted", request, _with_server(exchange, error))
             return False
         except _FAILURES as error:

@@ -85,7 +85,7 @@ class Engine:
         self._connector = self._make_connector(tls.upstream)
         self.pool = self._make_pool(self._connector)
         hosts = upstream_hosts or settings.routing.upstream_hosts
-        clusters = make_clusters(hosts, settings.clusters.sections, random)
+        self._clusters = clusters = make_clusters(hosts, settings.clusters.sections, random)
         discoveries = make_discoveries(settings, clusters, partial(DnsLookup, settings), self.pool.forget)
         self._discoverer = Discoverer(discoveries)
         clusters |= application_clusters(settings)
@@ -157,6 +157,13 @@ class Engine:
     def idle_patience(self) -> int:
         """Return how many ticks a client may keep an idle connection."""
         return self._drain_patience if self.is_draining else self._idle_patience
+
+    def broke_off(self, exchange: LiveExchange) -> None:
+        """Let the cluster of the server that answered last know that it did not send all of its response."""
+        member = exchange.attempts[-1].member if exchange.attempts else None
+        for cluster in self._clusters.values():
+            if member is not None and member in cluster.members:
+                cluster.broke_off(member, monotonic())
 
     def start_exchange_timer(self, exchange: LiveExchange) -> None:
         """Start the timer of a whole exchange, when there is one by configuration."""

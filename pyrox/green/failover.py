@@ -62,22 +62,20 @@ class Stay:
         self.exchange = exchange
         self.owner = exchange or forwarder.current_exchange()
         self.tried: tuple[Member, ...] = ()
-        rules = guard.rules
-        self.is_repeatable = may_send_again(request)
-        if self.is_repeatable and (rules.retry or rules.hedge_after):
-            keep_body(request, exchange, rules.retry.longest_body)
+        self.is_repeatable = guard.may_send_again and may_send_again(request)
+        if self.is_repeatable:
+            keep_body(request, exchange, guard.rules.retry.longest_body)
 
     def answer(self) -> Response:
         """Send the request until there is an answer to stay with."""
         gate = self.guard.gate
         place = self._enter()
-        self.guard.begin(monotonic())
         try:
             attempt, response = self._persist(place)
         except BaseException:
             gate.end(monotonic())
             raise
-        attempt.then(lambda: gate.end(monotonic()))
+        attempt.then(gate.end)
         return response
 
     def _persist(self, place: Place) -> Answer:
@@ -135,12 +133,14 @@ class Stay:
         if cluster.listens:
             cluster.answered(member, request, answer[1], now - started, now)
         guard.answered(place, answer[1], now)
-        answer[0].then(partial(self.give_back, place))
+        answer[0].then(partial(self._leave, place))
         return answer
 
     def give_back(self, place: Place) -> None:
         """Give ``place`` back, whatever became of it."""
-        now = monotonic()
+        self._leave(place, monotonic())
+
+    def _leave(self, place: Place, now: float) -> None:
         self.guard.abandoned(place, now)
         self.guard.gate.leave(place, now)
 
@@ -229,7 +229,12 @@ class Stay:
     # --- places
 
     def _enter(self) -> Place:
-        return self.guard.gate.enter(self.request, monotonic()) or self._wait_for_place(is_inside=False)
+        guard, now = self.guard, monotonic()
+        place = guard.gate.enter(self.request, now)
+        if place is None:
+            place, now = self._wait_for_place(is_inside=False), monotonic()
+        guard.begin(now)
+        return place
 
     def _place_elsewhere(self) -> Place | None:
         """Return a place at a member that was not tried, waiting for one if need be."""

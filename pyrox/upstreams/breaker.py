@@ -113,17 +113,24 @@ class Breaker:
         """The try with this ticket failed."""
         if ticket != self._ticket:
             return
-        if self.state is State.CLOSED:
-            window, rules = self._window, self._rules
-            window.add(now, 1, 1)
-            if window.all < rules.least or window.some < rules.share * window.all:
-                return
-        self._open(now)
+        if self.state is State.HALF_OPEN or self._is_too_much(now, 1):
+            self._open(now)
+
+    def broke_off(self, now: float) -> None:
+        """A try that went well at first did not in the end; its ticket was handed back already."""
+        if self.state is State.HALF_OPEN or (self.state is State.CLOSED and self._is_too_much(now, 0)):
+            self._open(now)
 
     def abandoned(self, ticket: int, now: float) -> None:
         """Nobody will know how the try with this ticket would have ended; another may take its place."""
         if ticket == self._ticket and self.state is State.HALF_OPEN:
             self._admitted -= 1
+
+    def _is_too_much(self, now: float, tries: int) -> bool:
+        """Count a failure, of a try that was counted already or of one more."""
+        window, rules = self._window, self._rules
+        window.add(now, tries, 1)
+        return window.all >= rules.least and window.some >= rules.share * window.all
 
     def _open(self, now: float) -> None:
         rules = self._rules

@@ -164,6 +164,13 @@ class Cluster:
         for watcher in self.watchers:
             watcher.failed(member, seconds, now)
 
+    def broke_off(self, member: Member, now: float) -> None:
+        """A response from ``member``, whose head was reported by ``answered``, did not come whole."""
+        if self.guard is not None:
+            self.guard.broke_off(member, now)
+        for watcher in self.watchers:
+            watcher.broke_off(member, now)
+
     def tick(self, now: float) -> None:
         """Let time go by for the watchers; to be called a few times a second when there are ``watchers``."""
         for watcher in self.watchers:

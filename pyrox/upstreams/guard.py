@@ -52,12 +52,16 @@ class GuardRules:
 
 
 class Guard:
-    """The guard of ``cluster``; ``random`` decides what is left to chance."""
+    """The guard of ``cluster``; ``random`` decides what is left to chance.
+
+    ``may_send_again``: it might ask for a request to be sent once more.
+    """
 
     def __init__(self, cluster: Cluster, rules: GuardRules, random: Callable[[], float]) -> None:
         self.cluster = cluster
         self.rules = rules
         self.random = random
+        self.may_send_again = bool(rules.retry or rules.hedge_after)
         self.budget = RetryBudget(rules.budget, rules.least_retries)
         self.gate = Gate(
             self._choose, self._begin_try, rules.server_limit, rules.exchange_limit, rules.queue_limit
@@ -73,24 +77,34 @@ class Guard:
 
     def answered(self, place: Place, response: Response, now: float) -> None:
         """The head of ``response`` is here."""
-        if response.status in self.rules.breaker_statuses:
-            self._settle(place, now, Breaker.failed)
-        else:
-            self._settle(place, now, Breaker.succeeded)
+        if self._breakers:
+            failed = response._status in self.rules.breaker_statuses
+            self._settle(place, now, Breaker.failed if failed else Breaker.succeeded)
 
     def failed(self, place: Place, now: float) -> None:
         """There was no response, and the server is to blame."""
         self._settle(place, now, Breaker.failed if self.rules.breaker_errors else Breaker.abandoned)
 
+    def broke_off(self, member: Member, now: float) -> None:
+        """A response of ``member`` did not come whole; its head was reported by ``answered``."""
+        breaker = self._breakers.get(member)
+        if breaker is not None and self.rules.breaker_errors:
+            breaker.broke_off(now)
+            self._heed(member, breaker, now)
+
     def abandoned(self, place: Place, now: float) -> None:
         """The try was given up for a reason that is not the server's."""
-        self._settle(place, now, Breaker.abandoned)
+        if place.ticket != _SETTLED:
+            self._settle(place, now, Breaker.abandoned)
 
     def _settle(self, place: Place, now: float, verdict: Callable[[Breaker, int, float], None]) -> None:
         ticket, place.ticket = place.ticket, _SETTLED
         breaker = self._breakers.get(place.member)
-        if breaker is not None and ticket != _SETTLED:
-            verdict(breaker, ticket, now)
+        if breaker is None or ticket == _SETTLED:
+            return
+        state = breaker.state
+        verdict(breaker, ticket, now)
+        if state is not State.CLOSED or breaker.state is not State.CLOSED:
             self._heed(place.member, breaker, now)
 
     # --- for the gate
@@ -102,13 +116,14 @@ class Guard:
 
     def _begin_try(self, member: Member, now: float) -> int:
         if self.rules.breaker is None:
-            return 0
+            return _SETTLED
         breaker = self._breakers.get(member)
         if breaker is None:
             self._forget_gone()
             breaker = self._breakers[member] = Breaker(self.rules.breaker, self.random)
         ticket = breaker.begin()
-        self._heed(member, breaker, now)
+        if breaker.state is not State.CLOSED:
+            self._heed(member, breaker, now)
         return ticket
 
     # --- breakers

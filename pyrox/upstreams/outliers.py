@@ -49,10 +49,11 @@ class OutlierRules:
 class _Record:
     """What is known of one member."""
 
-    __slots__ = ("ejections", "streak", "successes", "total", "until")
+    __slots__ = ("before", "ejections", "streak", "successes", "total", "until")
 
     def __init__(self) -> None:
         self.streak = 0  # failures in a row
+        self.before = 0  # those before the last answer, should that turn out to be a failure, too
         self.total = self.successes = 0  # in this window
         self.ejections = 0  # that count for the length of the next
         self.until = 0.0  # the end of the last ejection
@@ -75,13 +76,22 @@ class Outliers(Watcher):
             self._fail(member, f"the last answer was {response._status}", now)
             return
         record = self._record_of(member)
-        record.streak = 0
+        record.before, record.streak = record.streak, 0
         record.total += 1
         record.successes += 1
 
     def failed(self, member: Member, seconds: float, now: float) -> None:
         """Count a try without an answer."""
         self._fail(member, "the last without an answer", now)
+
+    def broke_off(self, member: Member, now: float) -> None:
+        """Let the last answer be a failure after all."""
+        record = self._record_of(member)
+        record.streak = max(record.streak, record.before)
+        if record.successes:
+            record.total -= 1
+            record.successes -= 1
+        self._fail(member, "the last with a body that broke off", now)
 
     def tick(self, now: float) -> None:
         """Let those return whose time is over; compare success rates at the end of a window."""
@@ -98,6 +108,7 @@ class Outliers(Watcher):
     def _fail(self, member: Member, what: str, now: float) -> None:
         record = self._record_of(member)
         record.streak += 1
+        record.before = 0
         record.total += 1
         if 0 < self._rules.failures <= record.streak:
             self._eject(member, record, f"{record.streak} failures in a row, {what}", now)

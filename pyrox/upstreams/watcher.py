@@ -15,5 +15,8 @@ class Watcher:
     def failed(self, member: Member, seconds: float, now: float) -> None:
         """No response came from ``member``; that was clear after ``seconds``."""
 
+    def broke_off(self, member: Member, now: float) -> None:
+        """A response from ``member``, of which ``answered`` told, did not come whole."""
+
     def tick(self, now: float) -> None:
         """Time goes by; called a few times a second."""

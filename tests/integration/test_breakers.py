@@ -27,6 +27,8 @@ def config_of(urls: list[str]) -> Config:
     clusters: dict[str, Value] = {
         "open": {"servers": one, **FOR_LONG},
         "statuses": {"servers": one, **FOR_LONG},
+        "bodies": {"servers": one, **FOR_LONG},
+        "leavers": {"servers": one, **FOR_LONG},
         "other_statuses": {"servers": one, **FOR_LONG, "breaker_on": "error"},
         "trials": {"servers": one, **AT_ONCE, "breaker_trials": 2},
         "two": {"servers": both, **FOR_LONG},
@@ -92,6 +94,34 @@ def test_breaker_opens_when_too_much_fails(
         assert answer.get("proxy-status") == b"pyrox; error=destination_unavailable"
         assert answer.get("retry-after") is not None
     assert plan.count(target) == 4
+
+
+def test_bodies_that_break_off_open_it(proxy: Proxy, plan: Plan, target: str) -> None:
+    target = f"/bodies{target}"
+    plan.expect(target, "part of a body")
+    for _ in range(4):
+        with Client(proxy.address) as client:
+            client.send(get(target))
+            assert not client.read_response().is_complete
+    with Client(proxy.address) as client:
+        assert client.ask(get(target)).status == 503
+    assert plan.count(target) == 4
+
+
+def test_clients_that_leave_open_nothing(proxy: Proxy, plan: Plan, target: str) -> None:
+    def long_body(connection: OriginConnection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        connection.read_until_closed()
+
+    target = f"/leavers{target}"
+    plan.expect(target, *[long_body] * 4, *["hang"] * 4, "ok")
+    for number in range(8):
+        with Client(proxy.address) as client:
+            client.send(get(target))
+            plan.wait_for(target, number + 1)
+    with Client(proxy.address) as client:
+        proxy.wait_until(lambda: client.ask(get("/places")).body.strip() == b"{}", "all gone")
+        assert client.ask(get(target)).status == 200
 
 
 def test_statuses_that_are_not_named_open_nothing(client: Client, plan: Plan, target: str) -> None:

@@ -129,6 +129,20 @@ def test_the_time_is_short_again_after_it_was_closed() -> None:
     assert breaker.state is State.HALF_OPEN
 
 
+def test_answers_that_break_off_count_as_failures_after_all() -> None:
+    breaker = breaker_of()
+    succeed(breaker, NOW, 4)
+    breaker.broke_off(NOW)
+    assert breaker.state is State.CLOSED
+    breaker.broke_off(NOW)
+    assert breaker.state is State.OPEN
+    breaker.broke_off(NOW + 1)
+    breaker.tick(NOW + 5)
+    assert breaker.state is State.HALF_OPEN
+    breaker.broke_off(NOW + 5)
+    assert breaker.state is State.OPEN
+
+
 def test_trial_that_is_given_up_makes_room_for_another() -> None:
     breaker = half_open()
     breaker.begin()

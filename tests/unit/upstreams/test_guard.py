@@ -110,6 +110,18 @@ def test_errors_count_only_if_the_rules_say_so() -> None:
     assert guard.cluster.members[0].excluded == frozenset()
 
 
+@pytest.mark.parametrize(("errors", "is_excluded"), [(True, True), (False, False)])
+def test_answers_that_break_off_are_errors(errors: bool, is_excluded: bool) -> None:
+    guard = guard_of(1, GuardRules(breaker=BREAKER, breaker_errors=errors))
+    cluster, [member] = guard.cluster, guard.cluster.members
+    cluster.guard = guard
+    cluster.broke_off(member, NOW)  # whose breaker nobody has asked for yet
+    for place in [enter(guard) for _ in range(BREAKER.least)]:
+        guard.answered(place, OK, NOW)
+        cluster.broke_off(member, NOW)
+    assert bool(member.excluded) is is_excluded
+
+
 def test_those_that_wait_can_be_trials() -> None:
     """Their place was theirs before they knew it: that counts."""
     guard = guard_of(1, GuardRules(breaker=BREAKER, server_limit=1, queue_limit=9))

@@ -74,6 +74,26 @@ def test_an_answer_between_them_makes_it_begin_anew() -> None:
     assert ward.ejected() == []
 
 
+def test_bodies_that_break_off_are_failures_in_a_row() -> None:
+    ward = Ward(3)
+    for number in range(3):
+        assert ward.ejected() == [], number
+        ward.answer(0)
+        ward.cluster.broke_off(ward.members[0], ward.now)
+    assert ward.ejected() == ["s0"]
+
+
+def test_whole_body_between_those_that_break_off_makes_it_begin_anew() -> None:
+    ward = Ward(3)
+    for _ in range(5):
+        ward.answer(0)
+        ward.cluster.broke_off(ward.members[0], ward.now)
+        ward.answer(0)
+        ward.cluster.broke_off(ward.members[0], ward.now)
+        ward.answer(0, times=2)
+    assert ward.ejected() == []
+
+
 @pytest.mark.parametrize(("status", "ejected"), [(503, ["s0"]), (500, []), (404, [])])
 def test_listed_statuses_count_as_failures(status: int, ejected: list[str]) -> None:
     ward = Ward(3)
