@@ -130,10 +130,10 @@ class Stay:
             self.give_back(place)
             raise
         now = monotonic()
-        if cluster.listens:
-            cluster.answered(member, request, answer[1], now - started, now)
         guard.answered(place, answer[1], now)
         answer[0].then(partial(self._leave, place))
+        if cluster.listens:
+            cluster.answered(member, request, answer[1], now - started, now)
         return answer
 
     def give_back(self, place: Place) -> None:
