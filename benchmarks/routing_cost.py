@@ -32,10 +32,15 @@ from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.member import Reason
 
 MUST, AIM = 2.0, 1.0  # microseconds over the default
+MUST_GUARDED, AIM_GUARDED = 5.0, 3.0  # of a cluster that does something about failure and overload
 CALLS = 500
 SERVERS = 5
 SECRET = "0123456789abcdef0123456789abcdef"
 CHECKED = ("health_check = http", "slow_start = 10")
+RETRIES = ("retry_on = reset, timeout, 503",)
+LIMITS = ("max_connections = 100", "max_exchanges = 100", "queue = 10")
+BREAKER = ("breaker = 50",)
+TRY_TIMEOUT = ("try_timeout = 1",)
 WATCHED = ("eject_failures = 5", "eject_deviation = 1.9")
 REQUEST = b"GET /path?user=42 HTTP/1.1\r\nHost: a.test\r\nUser-Agent: curl/8\r\nAccept: */*\r\n%b\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nDate: x\r\n\r\n"
@@ -161,6 +166,13 @@ def main() -> None:
         ("hash, one key", cluster_of(equal, "hash"), b""),
         ("sticky, with its cookie", sticky, field),
     ]
+    guarded = {
+        "retries": RETRIES,
+        "limits and a queue": LIMITS,
+        "breakers": BREAKER,
+        "retries and try_timeout": RETRIES + TRY_TIMEOUT,
+        "retries, limits, breakers": RETRIES + LIMITS + BREAKER,
+    }
     print(f"microseconds for each request, over the default; budget {MUST:g}, aim {AIM:g}")
     default = make_clusters(["http://10.0.0.1:80"], {}, Random(1).random)["upstream_hosts"]
     base = microseconds(default, repeats)
@@ -170,6 +182,11 @@ def main() -> None:
         cost = microseconds(cluster, repeats, header) - again
         # A cookie has to be read, judged and taken out: that is no part of the budget.
         print(f"{name:30}{cost:8.3f}   {'' if header else verdict(cost, MUST, AIM)}".rstrip())
+    print(f"\nguarded, budget {MUST_GUARDED:g}, aim {AIM_GUARDED:g}")
+    for name, options in guarded.items():
+        again = microseconds(default, repeats)
+        cost = microseconds(cluster_of(equal, "round_robin", *options), repeats) - again
+        print(f"{name:30}{cost:8.3f}   {verdict(cost, MUST_GUARDED, AIM_GUARDED)}".rstrip())
 
 
 if __name__ == "__main__":

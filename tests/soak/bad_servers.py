@@ -3,10 +3,11 @@
 
     python -m tests.soak.bad_servers [--seconds 120] [--clients 24] [--workers 2] [--seed 1]
 
-Every few seconds another server is killed, stopped, slowed, or resets, breaks off its heads or bodies, answers
-garbage or 503. Clients send GETs and POSTs, each with a number of its own, and the servers write down what they
-execute. It fails when a POST was executed twice, when a GET failed other than by a body that broke off, or more
-than a moment after its server went bad; or when retries in the full outage at the end were more than a fifth.
+Every few seconds another server is killed, stopped, slowed, or resets, breaks off its heads or bodies,
+answers garbage or 503. Clients send GETs and POSTs, each with a number of its own, and the servers write down
+what they execute. It fails when a POST was executed twice, when a GET failed other than by a body that broke
+off, or more than a moment after its server went bad; or when retries in the full outage at the end were more
+than a fifth.
 """
 
 from __future__ import annotations
