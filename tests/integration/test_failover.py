@@ -154,7 +154,7 @@ def test_retry_after_that_is_longer_than_the_longest_pause_is_left_to_the_client
 ) -> None:
     target = f"/alone{target}"
     for value in ("60", "Sun, 06 Nov 1994 08:49:37 GMT"):
-        busy = response(b"", f"Retry-After: {value}", status="503 Busy")
+        busy = response(b"", f"Retry-After: {value}", "Connection: close", status="503 Busy")
         plan.expect(target, lambda connection, busy=busy: connection.send(busy))
         before = plan.count(target)
         answer = client.ask(get(target))
