@@ -7,6 +7,7 @@ from random import random
 from time import monotonic
 
 import gevent
+from gevent.event import Event
 
 from pyrox.error_log import log_failure
 from pyrox.upstreams.discovery import Discovery, Source
@@ -24,7 +25,7 @@ class Discoverer:
 
     def start(self, timeout: float) -> None:
         """Ask each source, and wait until all have been asked, but no longer than ``timeout`` seconds."""
-        first = [gevent.event.Event() for _ in self._sources]
+        first = [Event() for _ in self._sources]
         for source, asked in zip(self._sources, first, strict=True):
             self._greenlets.append(gevent.spawn(_run, source, asked))
         gevent.wait(first, timeout=timeout)
@@ -39,7 +40,7 @@ class Discoverer:
                 log_failure(f"closing the resolver {source.name} failed", error)
 
 
-def _run(source: Source, asked: gevent.event.Event) -> None:
+def _run(source: Source, asked: Event) -> None:
     pause = source.refresh(monotonic)
     asked.set()
     while True:

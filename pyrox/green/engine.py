@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from random import random
 from time import monotonic
 
@@ -185,7 +186,9 @@ class Engine:
     def start(self) -> None:
         """Start what runs beside the connections; wait a moment for servers that are to be discovered."""
         self.clock.start()
-        self._discoverer.start(self.settings.discovery.dns_timeout)
+        # No longer than half of the time after which a worker that gives no sign of life is killed.
+        patience = self.settings.core.worker_timeout / 2 or inf
+        self._discoverer.start(min(self.settings.discovery.dns_timeout, patience))
         self.health.start()
 
     def drain(self, idle_timeout: float) -> None:

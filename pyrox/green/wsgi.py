@@ -75,7 +75,7 @@ class Applications:
         seconds = None if patience >= NEVER else patience * self._clock.INTERVAL
         late = UpstreamTimeout(f"{call.url}: no answer yet")
         with gevent.Timeout(seconds, late) as limit, closing_log(call.url) as errors:
-            body, length = body_file(_incoming(request, exchange, limit)), _length_of(request)
+            body, length = body_file(_incoming(call, exchange, limit)), _length_of(request)
             environ = make_environ(request, body, length, errors, self._multiprocess)
             return call.run(self._known[call.url], environ)
 
@@ -214,10 +214,17 @@ class ApplicationBody(BodyReader):
             self._turn_ends = monotonic() + _TURN
 
 
-def _incoming(request: Request, exchange: LiveExchange | None, limit: gevent.Timeout) -> Iterator[bytes]:
+def _incoming(call: ApplicationCall, exchange: LiveExchange | None, limit: gevent.Timeout) -> Iterator[bytes]:
     """Yield the request's body; the application's time stands still while the client takes its own."""
-    if exchange is not None and "expect" in request.headers:
-        # RFC 9110 10.1.1: who reads the body asks for it. Nothing else would let the client begin.
+    request = call.request
+    # RFC 9110 10.1.1: who reads the body asks for it, since nothing else would let the client begin; but not
+    # for what is here already, nor behind the head of a final answer.
+    if (
+        exchange is not None
+        and not call.may_read
+        and "expect" in request.headers
+        and not isinstance(request._body, bytes)
+    ):
         exchange.relay_informational(Response.from_head(100, "Continue", "1.1", []))
     pieces = request.stream()
     while True:

@@ -184,7 +184,7 @@ def _server_of(settings: Settings, name: str, request: Request) -> tuple[str, bo
     try:
         member = clusters[name].choose(request, 0.0)
     except NoHealthyServer:
-        return "none before it is discovered", False
+        return "none before it is discovered", True
     url = "demo" if member.server.url == _DEMO else member.server.url
     if section is not None and section.is_discovered:
         return url, False

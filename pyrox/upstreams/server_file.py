@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from pyrox.upstreams.resolver import Found, Resolution, ResolveError, Resolver, parse_found
 
@@ -50,6 +51,8 @@ class FileResolver(Resolver):
 
     def _stamp(self) -> Stamp:
         found = os.stat(self._path)
+        if not stat.S_ISREG(found.st_mode):  # to open a pipe would wait for a writer, and nobody be served
+            raise ResolveError(f"{self._path} is no regular file", _POLL)
         return found.st_ino, found.st_size, found.st_mtime_ns
 
     def _parse(self, content: bytes) -> list[Found]:

@@ -27,7 +27,17 @@ def route(match: str, **options: str) -> dict[str, str]:
 CONFIG: Config = {
     "core": {"plugin_paths": str(PLUGINS)},
     "routing": {"upstream_hosts": APP},
-    "clusters": {"mixed": {"servers": f"http://127.0.0.1:1, {APP} backup"}},
+    "clusters": {
+        "mixed": {"servers": f"http://127.0.0.1:1, {APP} backup"},
+        "flaky": {
+            "servers": "wsgi:wsgi_apps:do_unavailable, wsgi:wsgi_apps:valid_echo backup",
+            "retry_on": "503,",
+        },
+        "hedged": {
+            "servers": "wsgi:wsgi_apps:do_sleeps, wsgi:wsgi_apps:valid_echo backup",
+            "hedge_after": "0.05",
+        },
+    },
     "timeouts": {"upstream_first_byte": 0.2},
     "logging": {"access_log_format": "json"},
     "routes": {
@@ -38,6 +48,8 @@ CONFIG: Config = {
         "werkzeug": route("PathPrefix(`/w`)", cluster="wsgi:wsgi_apps:werkzeug_app", strip_prefix="/w"),
         "fallback": route("Host(`down.test`)", cluster="http://127.0.0.1:1", fallback=APP),
         "mixed": route("Host(`mixed.test`)", cluster="mixed"),
+        "flaky": route("Host(`flaky.test`)", cluster="flaky"),
+        "hedged": route("Host(`hedged.test`)", cluster="hedged", upstream_first_byte="0"),
         "late": route("Host(`late.test`)", cluster=APP, exchange="0.2", upstream_first_byte="0"),
     },
 }
@@ -180,6 +192,22 @@ def test_reading_the_body_asks_for_it(client: Client) -> None:
     assert client.read_response().body == b"3"
 
 
+def test_body_is_not_asked_for_behind_the_head_of_the_answer(client: Client) -> None:
+    """The 100 would stand in the middle of the body."""
+    client.send(get("/late_reader", "Content-Length: 4", "Expect: 100-continue", method="POST"))
+    head = client.read_response_head()
+    assert head.status == 200
+    pieces = client.stream_body_of(head)
+    assert next(pieces) == b"begun "
+    client.send(b"abcd")
+    assert b"".join(pieces) == b"abcd"
+
+
+def test_body_that_is_there_already_is_not_asked_for(client: Client) -> None:
+    client.send(get("/counts_bytes", "Content-Length: 3", "Expect: 100-continue", method="POST") + b"abc")
+    assert client.read_response().body == b"3"
+
+
 def test_body_that_nobody_reads_is_not_asked_for(client: Client) -> None:
     client.send(get("/ignores", "Content-Length: 3", "Expect: 100-continue", method="POST"))
     assert client.read_response().status == 200
@@ -244,6 +272,20 @@ def test_failure_in_the_body_breaks_the_connection(
 def test_application_takes_over_from_servers_that_are_down(client: Client) -> None:
     assert client.ask(at("down.test", "/ignores")).body == b"ignored"
     assert client.ask(at("mixed.test", "/ignores")).body == b"ignored"
+
+
+def test_request_with_its_body_may_be_sent_to_another_application(client: Client) -> None:
+    request = post("/", b"body", method="PUT").replace(b"a.test", b"flaky.test")
+    assert client.ask(request).body == b"body"
+    client.send(request[:-2])
+    client.send(request[-2:])
+    assert client.read_response().body == b"body"
+
+
+def test_application_that_takes_long_is_given_up_for_another(client: Client) -> None:
+    request = post("/", b"body", method="PUT").replace(b"a.test", b"hedged.test")
+    for _ in range(2):
+        assert client.ask(request).body == b"body"
 
 
 def test_workers_say_that_they_are_several() -> None:

@@ -139,3 +139,15 @@ def do_counts_bytes(environ: Environ, start_response: Start) -> Iterable[bytes]:
 def do_ignores(environ: Environ, start_response: Start) -> Iterable[bytes]:
     start_response("200 OK", [])
     return [b"ignored"]
+
+
+def do_late_reader(environ: Environ, start_response: Start) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield b"begun "
+    yield environ["wsgi.input"].read(4)
+
+
+def do_unavailable(environ: Environ, start_response: Start) -> Iterable[bytes]:
+    environ["wsgi.input"].read()
+    start_response("503 Service Unavailable", [])
+    return []

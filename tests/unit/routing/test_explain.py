@@ -53,6 +53,22 @@ def explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> object:
     return run
 
 
+def test_servers_that_are_not_discovered_yet_are_not_guessed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "pyrox.ini"
+    for section, server in (
+        ("servers = http://u.test service=http resolve", "none before it is discovered"),
+        ("servers = http://u.test:80 resolve", "http://u.test:80"),
+        ("servers = wsgi:a:b", "wsgi:a:b"),
+    ):
+        path.write_text(f"[routing]\ndefault_cluster = c\n[clusters]\n[[c]]\n{section}\n")
+        assert main(["explain", "-c", str(path), "/"]) == 0
+        [told] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("server: ")]
+        others = ", or another: it depends on what was sent before" if "u.test:80" in section else ""
+        assert told == f"server: {server}{others}"
+
+
 def test_a_route_is_told_with_all_that_follows(explained) -> None:  # type: ignore[no-untyped-def]
     assert explained("GET /v1/x?y", "-H", "Host: A.test:80") == [
         "GET /v1/x?y of host a.test by 127.0.0.1",

@@ -106,6 +106,13 @@ def test_file_that_is_gone_is_a_failure_until_it_is_back(path: Path) -> None:
     assert urls(resolver) == ["http://10.0.0.9:80"]
 
 
+def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ResolveError, match="no regular file"):
+            FileResolver(str(path)).resolve()
+
+
 def test_file_that_is_no_list_is_not_read_whole(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(1 << 40)
