@@ -18,7 +18,7 @@ from pyrox.green.kept_body import KeptBody, is_gone
 from pyrox.http.forwarding import add_response_fields
 from pyrox.http.message import Request, Response
 from pyrox.upstreams.wsgi import Application, BadApplication, Call
-from pyrox.upstreams.wsgi_environ import body_file, closing_log, make_environ
+from pyrox.upstreams.wsgi_environ import ErrorLog, body_file, make_environ
 
 if TYPE_CHECKING:
     from pyrox.green.exchange import LiveExchange
@@ -74,10 +74,15 @@ class Applications:
             raise RuntimeError("the request's body has been sent already")
         seconds = None if patience >= NEVER else patience * self._clock.INTERVAL
         late = UpstreamTimeout(f"{call.url}: no answer yet")
-        with gevent.Timeout(seconds, late) as limit, closing_log(call.url) as errors:
-            body, length = body_file(_incoming(call, exchange, limit)), _length_of(request)
-            environ = make_environ(request, body, length, errors, self._multiprocess)
-            return call.run(self._known[call.url], environ)
+        errors = ErrorLog(call.url)
+        with gevent.Timeout(seconds, late) as limit:
+            is_here = isinstance(request._body, bytes) and request._filters is None
+            body = body_file(request._body if is_here else _incoming(call, exchange, limit))  # type: ignore[arg-type]
+            environ = make_environ(request, body, _length_of(request), errors, self._multiprocess)
+            try:
+                return call.run(self._known[call.url], environ)
+            finally:
+                errors.flush()
 
 
 class ApplicationCall:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes
@@ -19,7 +18,7 @@ SCRIPT_NAME = "pyrox.script_name"
 _log = logging.getLogger("pyrox.upstream")
 
 # CGI programs take HTTP_PROXY from their environment for the proxy that they should use (CVE-2016-5385).
-_DROPPED = CONNECTION_FIELDS | {b"proxy", b"content-type"}
+_DROPPED = CONNECTION_FIELDS | {b"proxy"}
 _SEPARATORS = {"HTTP_COOKIE": "; "}  # RFC 6265 5.4; all others are lists (RFC 9110 5.3)
 
 
@@ -33,9 +32,10 @@ def make_environ(
     as latin-1 text, as PEP 3333 has them.
     """
     name, port = _server_of(request)
+    state = request._state
     environ = {
         "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": _decoded(request.state.get(SCRIPT_NAME, "")),
+        "SCRIPT_NAME": _decoded(state[SCRIPT_NAME]) if state and SCRIPT_NAME in state else "",
         "PATH_INFO": "" if request.target == "*" else _decoded(request.path),
         "QUERY_STRING": request.query,
         "REQUEST_URI": request.target,  # what PATH_INFO cannot tell: whether a slash came as %2F
@@ -54,8 +54,6 @@ def make_environ(
         "wsgi.run_once": False,
         "pyrox.request": request,
     }
-    if (content_type := request.headers.get("content-type")) is not None:
-        environ["CONTENT_TYPE"] = content_type
     if length is not None:
         environ["CONTENT_LENGTH"] = str(length)
     _add_fields(environ, request)
@@ -64,11 +62,9 @@ def make_environ(
 
 def _add_fields(environ: dict[str, Any], request: Request) -> None:
     for lower, _, raw in request.headers.fields:
-        # With an underscore it would be the same variable as its twin with a hyphen, which may be a claim
-        # that Pyrox has judged.
-        if lower in _DROPPED or b"_" in lower:
-            continue
         key, value = _variable(lower), raw.decode("latin-1")
+        if not key:
+            continue
         if key in environ:
             value = f"{environ[key]}{_SEPARATORS.get(key, ', ')}{value}"
         environ[key] = value
@@ -76,11 +72,20 @@ def _add_fields(environ: dict[str, Any], request: Request) -> None:
 
 @lru_cache(maxsize=512)
 def _variable(name: bytes) -> str:
+    """Return the key for a field; ``""`` for none.
+
+    With an underscore it would be the same as its twin with a hyphen, which may be a claim that Pyrox has
+    judged.
+    """
+    if name in _DROPPED or b"_" in name:
+        return ""
+    if name == b"content-type":
+        return "CONTENT_TYPE"
     return "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
 
 
 def _decoded(path: str) -> str:
-    return unquote_to_bytes(path).decode("latin-1")
+    return path if "%" not in path else unquote_to_bytes(path).decode("latin-1")
 
 
 def _server_of(request: Request) -> tuple[str, str]:
@@ -91,9 +96,9 @@ def _server_of(request: Request) -> tuple[str, str]:
     return name or "localhost", port or ("443" if request.scheme == "https" else "80")
 
 
-def body_file(pieces: Iterator[bytes]) -> IO[bytes]:
-    """Return ``pieces`` as ``wsgi.input``: a file that reads on as it is read, and ends where they do."""
-    return io.BufferedReader(_Pieces(pieces))
+def body_file(body: bytes | Iterator[bytes]) -> IO[bytes]:
+    """Return ``body`` as ``wsgi.input``: a file that reads on as it is read, and ends where it does."""
+    return io.BytesIO(body) if isinstance(body, bytes) else io.BufferedReader(_Pieces(body))
 
 
 class _Pieces(io.RawIOBase):
@@ -120,16 +125,6 @@ class _Pieces(io.RawIOBase):
         buffer[:size] = self._rest[:size]
         self._rest = self._rest[size:]
         return size
-
-
-@contextmanager
-def closing_log(name: str) -> Iterator[ErrorLog]:
-    """Give a ``wsgi.errors``, and log what it holds in the end."""
-    errors = ErrorLog(name)
-    try:
-        yield errors
-    finally:
-        errors.flush()
 
 
 class ErrorLog:

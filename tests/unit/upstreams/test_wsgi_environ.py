@@ -11,12 +11,11 @@ import pytest
 from pyrox.errors import ClientError
 from pyrox.http.forwarding import ClientSide
 from pyrox.http.message import Request
-from pyrox.upstreams.wsgi_environ import SCRIPT_NAME, body_file, closing_log, make_environ
+from pyrox.upstreams.wsgi_environ import SCRIPT_NAME, ErrorLog, body_file, make_environ
 
 
 def environ_of(request: Request, length: int | None = 0) -> dict[str, Any]:
-    with closing_log("wsgi:a:b") as errors:
-        return make_environ(request, body_file(iter(())), length, errors, multiprocess=False)
+    return make_environ(request, body_file(b""), length, ErrorLog("wsgi:a:b"), multiprocess=False)
 
 
 def request_to(target: str, *fields: tuple[str, str], method: str = "GET") -> Request:
@@ -135,9 +134,11 @@ def test_body_that_broke_off_never_ends_well() -> None:
 
 
 def test_complaints_are_lines_of_the_error_log(caplog: pytest.LogCaptureFixture) -> None:
-    with closing_log("wsgi:a:b") as errors:
-        errors.write("one\ntw")
-        errors.writelines(["o\n", "three"])
+    errors = ErrorLog("wsgi:a:b")
+    errors.write("one\ntw")
+    errors.writelines(["o\n", "three"])
+    for _ in range(2):
+        errors.flush()
     assert [record.getMessage() for record in caplog.records] == [
         "wsgi:a:b: one",
         "wsgi:a:b: two",
