@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,7 @@ class ApplicationCall:
         self.request = request
         self._clock = clock
         self._call: Call | None = None
-        self._greenlet: Any = None  # that the application runs in, before its head is final
+        self._greenlet: Any = None  # that the application runs in, while it does
         self.may_read = False
 
     def run(self, application: Application, environ: dict[str, Any]) -> Response:
@@ -109,7 +109,7 @@ class ApplicationCall:
             call.start()
             return self._respond(call)
         except (Exception, SystemExit) as error:
-            raise self._failure(error) from None
+            raise self.failure(error) from None
         finally:
             self._greenlet = None
 
@@ -124,16 +124,34 @@ class ApplicationCall:
                 response.content_length = len(whole)
         elif whole is None:
             self.may_read = True
-            response._body = ApplicationBody(call.pieces, head.length, self._failure)
+            response._body = ApplicationBody(self, next(call.pieces), head.length)
         elif head.length not in (None, len(whole)):
             raise BadApplication(f"its body has {len(whole)} bytes, not {head.length}")
         else:
             response._body = whole
         return response
 
+    def next_piece(self) -> bytes:
+        """Let the application make the next piece of its body; ``b""`` at the end.
+
+        Raises ``UpstreamError`` for what the application raises.
+        """
+        assert self._call is not None
+        self._greenlet = getcurrent()
+        try:
+            return next(self._call.pieces, b"")
+        except (Exception, SystemExit) as error:
+            raise self.failure(error) from None
+        finally:
+            self._greenlet = None
+
     def fail(self, error: BaseException) -> None:
-        """Interrupt the application, unless it is the client that has left: then it may end its work."""
-        if getattr(error, "source", None) != "client":
+        """Interrupt the application where it waits.
+
+        Not when the client has left before there was a head: then the work may be worth ending. A stream that
+        nobody reads is worth nothing, and might wait for its next event for ever.
+        """
+        if self.may_read or getattr(error, "source", None) != "client":
             self._clock.hub.loop.run_callback(self._interrupt, error)
 
     def close(self) -> None:
@@ -149,7 +167,7 @@ class ApplicationCall:
         if self._greenlet is not None:
             self._greenlet.throw(error)
 
-    def _failure(self, error: BaseException) -> ProxyError:
+    def failure(self, error: BaseException) -> ProxyError:
         """Return what to raise for ``error``, which came out of the application, and log it once."""
         if isinstance(error, ProxyError):
             return error  # of the request's body, or a time-out
@@ -161,22 +179,16 @@ class ApplicationCall:
 
 
 class ApplicationBody(BodyReader):
-    """The body of an application's response, taken from it piece by piece as the client takes it."""
+    """The body of the response of ``call``, made piece by piece as the client takes it; ``first`` is here."""
 
-    __slots__ = ("_failure", "_first", "_left", "_pieces", "_turn_ends")
+    __slots__ = ("_call", "_first", "_left", "_turn_ends")
 
-    def __init__(
-        self,
-        pieces: Iterator[bytes],
-        length: int | None,
-        failure: Callable[[BaseException], ProxyError],
-    ) -> None:
+    def __init__(self, call: ApplicationCall, first: bytes, length: int | None) -> None:
         super().__init__(None, length, 0)  # type: ignore[arg-type]  # there is no stream under it
-        self._pieces = pieces
+        self._call = call
         self._left = length
-        self._failure = failure
         self._turn_ends = monotonic() + _TURN
-        self._first: bytes | None = next(pieces)  # is there already; else the body would be whole
+        self._first: bytes | None = first
 
     def read_buffered(self) -> bytes:
         """Return the first piece, if it was not read yet."""
@@ -193,14 +205,11 @@ class ApplicationBody(BodyReader):
         if self._first is not None:
             return self.read_buffered()
         self._give_way()
-        try:
-            piece = next(self._pieces, b"")
-        except (Exception, SystemExit) as error:
-            raise self._failure(error) from None
+        piece = self._call.next_piece()
         if piece:
             return self._accept(piece)
         if self._left:
-            raise self._failure(BadApplication(f"its body is {self._left} bytes shorter than announced"))
+            raise self._call.failure(BadApplication(f"its body is {self._left} bytes shorter than announced"))
         self.is_complete = True
         return b""
 

@@ -171,6 +171,23 @@ def test_client_that_leaves_closes_the_iterable(proxy: Proxy) -> None:
     assert counts(proxy)["taken"] < before["taken"] + 1000
 
 
+def test_stream_that_waits_is_interrupted_when_its_client_leaves(proxy: Proxy) -> None:
+    before = counts(proxy)
+    with Client(proxy.address) as client:
+        client.send(get("/events"))
+        client.read_response_head()
+    proxy.wait_until(lambda: counts(proxy)["interrupted"] == before["interrupted"] + 1, "the interruption")
+
+
+def test_stream_that_waits_is_interrupted_when_its_exchange_takes_too_long(
+    proxy: Proxy, client: Client
+) -> None:
+    before = counts(proxy)
+    client.send(at("late.test", "/events"))
+    client.read_until_closed()
+    proxy.wait_until(lambda: counts(proxy)["interrupted"] == before["interrupted"] + 1, "the interruption")
+
+
 def test_body_may_be_read_while_the_answer_is_made(client: Client) -> None:
     client.send(get("/mirror", "Transfer-Encoding: chunked", method="POST") + b"4\r\none\n\r\n")
     head = client.read_response_head()

@@ -16,7 +16,7 @@ Start = Callable[..., Any]
 PIECE = bytes(1 << 16)
 PIECES = 1000
 
-counts = {"taken": 0, "closed": 0}
+counts = {"taken": 0, "closed": 0, "interrupted": 0}
 
 
 def app(environ: Environ, start_response: Start) -> Iterable[bytes]:
@@ -68,6 +68,16 @@ class Endless:
 
     def close(self) -> None:
         counts["closed"] += 1
+
+
+def do_events(environ: Environ, start_response: Start) -> Iterator[bytes]:
+    start_response("200 OK", [("Content-Type", "text/event-stream")])
+    yield b"data: 1\n\n"
+    try:
+        time.sleep(1000)
+    except Exception:
+        counts["interrupted"] += 1
+        raise
 
 
 def do_long(environ: Environ, start_response: Start) -> Iterable[bytes]:
