@@ -37,6 +37,7 @@ class ServiceError(ProxyError):
     """
 
     status = 503
+    source = "upstream"  # it is no fault of the client's, and somebody has to know
     proxy_status = "destination_unavailable"
 
     def __init__(

@@ -125,6 +125,7 @@ def test_service_in_trouble_is_an_error_that_the_log_explains(script: Any, statu
             assert service.url.encode() not in answer.body
             record = record_of(proxy, "/trouble")
             assert (record["answered_by"], record["status"]) == ("forward_auth", status)
+            proxy.wait_for_log(f"<Request GET /trouble>: {service.url}: ")
             assert "Traceback" not in proxy.error_log()
 
 

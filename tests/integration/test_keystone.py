@@ -327,6 +327,11 @@ def test_proxy_lets_in_by_token_and_nobody_can_be_someone_else(service: Identity
             assert b"root" not in dict(origin.requests[-1].fields).values()
             assert client.ask(get("/out", "X-Auth-Token: made-up", *spoofed)).status == 401
             assert record_of(proxy, "/out")["answered_by"] == "keystone"
+            service.answer = (500, {}, b"")
+            assert client.ask(get("/trouble", "X-Auth-Token: other")).status == 502
+            proxy.wait_for_log(
+                f"<Request GET /trouble>: {service.url}: it answered 500 when asked about a token"
+            )
 
 
 def test_slow_service_delays_only_those_whose_tokens_it_is_asked_about(service: IdentityService) -> None:

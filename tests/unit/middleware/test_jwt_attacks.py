@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -261,6 +262,15 @@ def test_client_cannot_send_what_tells_who_it_is(pem: Path, name: str, spelling:
 )
 def test_options_that_cannot_work_are_errors_that_name_them(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
+        TestClient((JwtAuth, options))
+
+
+@pytest.mark.parametrize("options", [{"algorithms": ["HS256"], "secret": SECRET}, {"jwks_url": "http://a/"}])
+def test_missing_library_is_an_error_with_the_line_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    with pytest.raises(ValueError, match=r"pip install 'pyrox\[jwt\]'"):
         TestClient((JwtAuth, options))
 
 
