@@ -18,19 +18,27 @@ CLAIM_FIELDS = frozenset(
 PROTECTED_FIELDS = CLAIM_FIELDS | {b"authorization", b"cookie", b"host", b"max-forwards", b"via"}
 
 
-def normal_names(names: Iterable[str]) -> frozenset[bytes]:
-    """Return names in the form in which those are compared that mean the same to some server.
+# CGI and what imitates it make variables of fields: X_USER of X-User and X_User, and with some servers of
+# X.User as well. So names are compared with a hyphen for all that is no letter and no digit.
+_AS_HYPHEN = bytes(code if chr(code).isalnum() and code < 0x80 else ord("-") for code in range(256))
 
-    CGI, WSGI and PHP read X_User as X-User, so neither may come from a client where the other may not.
-    """
-    return frozenset(name.lower().replace("_", "-").encode("ascii", "replace") for name in names)
+
+def normal_name(lower: bytes) -> bytes:
+    """Return a name, which is in lower case, in the form that all names share that mean it to some server."""
+    return lower.translate(_AS_HYPHEN)
+
+
+def normal_names(names: Iterable[str]) -> frozenset[bytes]:
+    """Return ``names``, in whatever case, in the form of ``normal_name``."""
+    return frozenset(normal_name(name.lower().encode("ascii", "replace")) for name in names)
 
 
 class NameTable(dict[bytes, tuple[bytes, bool]]):
     """Field names as they are spelled, each with its lower-case form and whether it is special.
 
     Clients and servers use a few dozen spellings over and over: one look-up replaces lower-casing and
-    classifying each of them again. Remembers a bounded number, since a client may send any name.
+    classifying each of them again. Remembers a bounded number, since a client may send any name. Special are
+    names with an underscore, too, and those that some server takes for a special one.
     """
 
     def __init__(self, special: frozenset[bytes]) -> None:
@@ -39,7 +47,8 @@ class NameTable(dict[bytes, tuple[bytes, bool]]):
 
     def __missing__(self, name: bytes) -> tuple[bytes, bool]:
         lower = name.lower()
-        known = lower, lower in self._special or b"_" in lower
+        is_special = lower in self._special or normal_name(lower) in self._special
+        known = lower, is_special or b"_" in lower
         if len(self) < 4096 and len(name) < 64:
             self[name] = known
         return known

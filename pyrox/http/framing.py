@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pyrox.errors import ClientError, ProxyError, UpstreamError
+from pyrox.http.field_names import normal_name
 from pyrox.http.headers import Field
 
 CHUNKED = -1
@@ -353,7 +354,7 @@ class ChunkedDecoder:
         if len(self.trailers) == self._limits.trailer_fields:
             raise self._failure("too many trailer fields", line)
         lower = name.lower()
-        if lower.replace(b"_", b"-") not in self._limits.identity_fields:
+        if normal_name(lower) not in self._limits.identity_fields:
             self.trailers.append((lower, name, value.rstrip(b" \t")))
 
     def _check_trailer_room(self, line: bytes | bytearray) -> None:

@@ -24,7 +24,7 @@ from httptools import (
 
 from pyrox.errors import ClientError, UpstreamError
 from pyrox.http.body import Message
-from pyrox.http.field_names import CLAIM_FIELDS, CONNECTION_FIELDS, PROTECTED_FIELDS, NameTable
+from pyrox.http.field_names import CLAIM_FIELDS, CONNECTION_FIELDS, PROTECTED_FIELDS, NameTable, normal_name
 from pyrox.http.framing import UNTIL_CLOSE, request_body_length, response_body_length
 from pyrox.http.headers import Field, Headers
 from pyrox.http.message import Request, Response
@@ -49,8 +49,8 @@ _response_names = NameTable(CONNECTION_FIELDS)
 class HeadLimits:
     """Limits of a head, in bytes and lines; the defaults are those of configspec.ini.
 
-    ``identity_fields`` are claims besides ``CLAIM_FIELDS``, as the configuration names them: in lower case,
-    with hyphens for underscores. ``reserved_fields``, named likewise, are taken from nobody: middleware
+    ``identity_fields`` are claims besides ``CLAIM_FIELDS``, as the configuration names them, in the form of
+    ``normal_name``. ``reserved_fields``, named likewise, are taken from nobody: middleware
     set them, to say what they have found out about the client.
     """
 
@@ -225,20 +225,17 @@ def _settle_fields(request: Request, special: list[Field], limits: HeadLimits) -
 
 
 def _settle_odd_name(request: Request, field: Field, limits: HeadLimits) -> None:
-    """A name with an underscore, a name that the configuration makes a claim or reserves, or both.
-
-    CGI, WSGI and PHP read X_User and X-User as one name, so one could be used to forge the other.
-    """
+    """A name with an underscore, a name that the configuration makes a claim or reserves, or both."""
     name = field[0]
     is_odd = b"_" in name
     if is_odd and limits.underscore_headers == "reject":
         raise ClientError("header name with an underscore")
-    meant = name.replace(b"_", b"-")
+    meant = normal_name(name)
     is_reserved = meant in limits.reserved_fields
     is_claim = meant in limits.identity_fields
     if is_reserved or is_claim or (is_odd and limits.underscore_headers == "drop"):
         request.headers.fields.remove(field)
-    if is_claim and not is_odd and not is_reserved:
+    if is_claim and name == meant and not is_reserved:
         request.claims = [*(request.claims or ()), field]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyrox.http.field_names import CONNECTION_FIELDS, PROTECTED_FIELDS, normal_names
+from pyrox.http.field_names import CONNECTION_FIELDS, PROTECTED_FIELDS, normal_name, normal_names
 from pyrox.http.headers import Field, Headers, make_field
 from pyrox.http.message import Request
 
@@ -88,11 +88,11 @@ class IdentityFields:
         """Remove every spelling of the fields, whoever set them."""
         names = self.names
         for line in headers.fields:
-            if line[0] in names or b"_" in line[0]:
+            if normal_name(line[0]) in names:
                 break
         else:
             return  # nearly always: what clients send has been dropped while the request was parsed
-        headers.fields = [line for line in headers.fields if line[0].replace(b"_", b"-") not in names]
+        headers.fields = [line for line in headers.fields if normal_name(line[0]) not in names]
 
     def encode(self, values: Mapping[str, str | Iterable[str]]) -> list[Field]:
         """Return ``values``, by option, as fields; several items of one are sorted and joined by commas,

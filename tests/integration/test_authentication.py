@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,7 +103,7 @@ def told(origin: Origin) -> dict[str, list[bytes]]:
     """What the newest request told the origin about the client, in whatever spelling."""
     found: dict[str, list[bytes]] = {}
     for name, value in origin.requests[-1].fields:
-        meant = name.decode().lower().replace("_", "-")
+        meant = re.sub("[^a-z0-9]", "-", name.decode().lower())
         if meant.startswith("x-auth-") or meant in ("x-api-key", "authorization", "cookie"):
             found.setdefault(meant, []).append(value)
     return found
@@ -116,6 +117,7 @@ SPOOFED = [
     "X-Auth-Roles: admin",
     "x_auth-roles: admin",
     "X-AUTH-SCOPES: all",
+    "X.Auth.User: root",
     "Connection: X-Auth-User, X-Auth-Roles",
 ]
 
