@@ -132,7 +132,8 @@ def _costs(cost: int | dict[str, int], most: int) -> tuple[dict[str, int], int]:
     """Return the cost by method, and that of other methods."""
     costs = dict(cost) if isinstance(cost, dict) else {"other": cost}
     for method, number in costs.items():
-        _check_between("cost", number, 0, most)
+        if not 0 <= number <= most:
+            raise ValueError(f"cost: {number} is not between 0 and {most}, the most that can be had at once")
         if method not in ("other", method.upper()):
             raise ValueError(f"cost: methods are written in capitals: {method.upper()}, not {method}")
     other = costs.pop("other", 1)

@@ -80,8 +80,8 @@ def fixed_window(end: float, count: float, _: float, now: float, demand: Demand)
 def sliding_window(start: float, count: float, before: float, now: float, demand: Demand) -> Outcome:
     """Count this window, and of the one before as much as the last ``window`` seconds still reach into it."""
     window, quota = demand.window, demand.quota
-    if not start <= now < start + window:
-        is_next = start + window <= now < start + 2 * window
+    if not start or not start <= now < start + window:
+        is_next = start > 0 and start + window <= now < start + 2 * window
         start, before, count = (start + window, count, 0.0) if is_next else (now, 0.0, 0.0)
     left = start + window - now
     used = floor(before * left / window) + count

@@ -64,6 +64,15 @@ def test_retry_after_is_rounded_up_and_never_0(clock: Clock) -> None:
     assert client.get("/").headers["retry-after"] == "1"
 
 
+@pytest.mark.parametrize("strategy", ["fixed_window", "sliding_window", "token_bucket"])
+def test_window_of_a_machine_that_has_just_started_is_a_whole_one(clock: Clock, strategy: str) -> None:
+    clock.now = 100.0
+    client = limited("1/hour", strategy=strategy)
+    assert client.get("/").headers["ratelimit"] == '"all-per-hour";r=0;t=3600'
+    clock.now = 3650.0  # an hour after the start of the machine, but not of the window
+    assert client.get("/").status == 429
+
+
 def test_fields_are_those_of_the_draft(clock: Clock) -> None:
     client = limited("burst: 10/second per client", "100/minute per client", strategy="fixed_window")
     client.get("/")
