@@ -71,7 +71,7 @@ def test_faults_of_the_stack_are_left_to_those_that_report_them() -> None:
     class = {HERE}.Reserves
     header = no name
     """
-    assert reserved(text) == {b"no name"}
+    assert reserved(text) == {b"no-name"}
     assert reserved("") == frozenset()
 
 
