@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from math import inf
 from random import random
 from time import monotonic
 
 import gevent
+from gevent.event import Event
 
 from pyrox import __version__
 from pyrox.errors import ProxyError, UpstreamError
@@ -23,7 +25,7 @@ from pyrox.upstreams.checks import Check, Patient, Schedule
 log = logging.getLogger("pyrox.health")
 
 _MOST_BODY = 1 << 16  # bytes of an answer in which a text is looked for
-_LONGEST_PAUSE = 0.25  # seconds between two looks at the schedule, which may have got new patients
+_LEAST_PAUSE = 0.001  # seconds between two looks at the schedule
 
 
 class Prober:
@@ -100,11 +102,13 @@ class Checker:
         self._report = report
         self._schedule = Schedule(random)
         self._greenlets: set[gevent.Greenlet] = set()
+        self._wake = Event()  # somebody may be due sooner than it looked
         self._loop = gevent.spawn(self._run)
 
     def admit(self, patients: Mapping[int, Patient]) -> None:
         """Let these be the patients from now on."""
         self._schedule.admit(patients, monotonic())
+        self._wake.set()
 
     def patients(self) -> list[Patient]:
         """Return all there are."""
@@ -120,7 +124,11 @@ class Checker:
                 greenlet = gevent.spawn(self._check, patient)
                 self._greenlets.add(greenlet)
                 greenlet.rawlink(self._greenlets.discard)
-            gevent.sleep(min(max(self._schedule.next_due() - monotonic(), 0.001), _LONGEST_PAUSE))
+            gevent.sleep(_LEAST_PAUSE)
+            pause = self._schedule.next_due() - monotonic()
+            if pause > 0:
+                self._wake.wait(pause if pause < inf else None)
+            self._wake.clear()
 
     def _check(self, patient: Patient) -> None:
         started = monotonic()
@@ -134,6 +142,7 @@ class Checker:
                 _tell(patient, fault)
             self._report(patient)
         self._schedule.done(patient, started, monotonic())
+        self._wake.set()
 
 
 def _tell(patient: Patient, fault: str) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +29,7 @@ CHECKED = {
     "health_fall": "2",
     "health_body": "well",
 }
-CONNECTIONS = 12  # of their own, so that all workers are likely to be asked
+CONNECTIONS = 16  # of their own, so that all workers are likely to be asked
 
 Behaviour = Callable[[OriginConnection], object]
 
@@ -102,13 +105,12 @@ def proxy_before(group: list[Server], workers: int = 1, **options: str) -> Itera
 
 
 def who_answers(proxy: Proxy) -> str:
-    """Everyone who answers one of ``CONNECTIONS`` connections, each with two requests."""
-    found: Counter[str] = Counter()
+    """Everyone who answers one of ``CONNECTIONS`` connections."""
+    found = set()
     for _ in range(CONNECTIONS):
         with Client(proxy.address) as client:
-            for _ in range(2):
-                given = client.ask(get())
-                found[given.body.decode() if given.status == 200 else str(given.status)] += 1
+            given = client.ask(get())
+            found.add(given.body.decode() if given.status == 200 else str(given.status))
     return " ".join(sorted(found))
 
 
@@ -300,3 +302,67 @@ def test_a_server_that_is_dead_is_ejected_and_costs_no_client_a_retry_any_more()
             ill.origin.close()
             assert who_answers(proxy) == "well"
             assert proxy.error_log().count("is ejected for 60 s: 2 failures in a row") == 1
+
+
+# --- a real server
+
+NGINX = """
+daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
+    fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+    server {{ listen {address}; location / {{ return 200 "nginx is well"; }} }}
+}}
+"""
+
+
+@contextmanager
+def nginx(folder: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
+    program = shutil.which("nginx")
+    if program is None:
+        pytest.skip("nginx is not installed")
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, address=address))
+    files = ["-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    process = subprocess.Popen([program, *files])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_nginx_that_is_stopped_killed_and_started_again(tmp_path: Path) -> None:
+    """At a unix socket, which nobody else can take while there is no nginx."""
+    address = f"unix:{tmp_path}/nginx.sock"
+    with servers("well") as [other]:
+        config = config_of([], {**CHECKED, "servers": f"{address}, {other.url}"})
+        with ExitStack() as stack:
+            first = stack.enter_context(nginx(tmp_path, address))
+            proxy = stack.enter_context(running_proxy(config, workers=2))
+            wait_for(proxy, "nginx is well well")
+            first.send_signal(signal.SIGSTOP)
+            proxy.wait_for_log(f"{address} is unhealthy: no answer within 2 s")
+            wait_for(proxy, "well")
+            first.send_signal(signal.SIGCONT)
+            wait_for(proxy, "nginx is well well")
+            first.kill()
+            first.wait(10)
+            wait_for(proxy, "well")
+            (tmp_path / "nginx.sock").unlink()
+            stack.enter_context(nginx(tmp_path, address))
+            wait_for(proxy, "nginx is well well")
+
+
+def test_the_checks_go_on_while_workers_are_replaced_and_their_number_changes() -> None:
+    with servers("ill", "well") as (ill, other):
+        options = {**CHECKED, "health_interval": "100ms"}
+        config = {**config_of([ill, other], options), "core": {"max_requests": "60"}}
+        with running_proxy({**config, "logging": {"verbosity": "INFO"}}, workers=2) as proxy:
+            for signal_number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGTTOU):
+                ill.checks = answer(response(status="503 Ill"))
+                wait_for(proxy, "well")
+                proxy.signal(signal_number)
+                ill.checks = well
+                wait_for(proxy, "ill well")
+            assert len(leaders(proxy)) > 1

@@ -11,6 +11,8 @@ from pyrox.router import Router
 from pyrox.upstreams.balancing import Ewma, LeastConn, RandomTwo
 from pyrox.upstreams.building import make_clusters
 from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.member import Reason
+from pyrox.upstreams.outliers import Outliers
 from pyrox.upstreams.policy import Policy, RoundRobin
 from pyrox.upstreams.rendezvous import Hash
 from pyrox.upstreams.sticky import Sticky
@@ -51,6 +53,30 @@ def test_members_are_the_servers() -> None:
         ("unix:/b", 1, True),
     ]
     assert cluster.listens
+
+
+def test_servers_are_checked_and_ejected_when_the_file_says_so() -> None:
+    text = "[clusters]\n[[u]]\nservers = http://a, http://b, http://c, http://d\n"
+    plain = clusters_of(text)["u"]
+    assert (plain.check, plain.watchers, plain.listens) == (None, [], False)
+    connects = clusters_of(f"{text}health_check = connect")["u"]
+    assert connects.check is not None and connects.check.path == ""
+    options = "health_check = http\nhealth_path = /z\nhealth_status = 204, 300-301\nhealth_body = \u00e4"
+    check = clusters_of(text + options)["u"].check
+    assert check is not None
+    assert (check.path, check.statuses, check.body) == ("/z", {204, 300, 301}, "\u00e4".encode())
+    assert (check.interval, check.timeout, check.rise, check.fall) == (5.0, 3.0, 2, 3)
+    for option in ("eject_failures = 1", "eject_deviation = 1.9"):
+        [watcher] = clusters_of(text + option)["u"].watchers
+        assert isinstance(watcher, Outliers)
+
+
+def test_less_than_thirty_per_cent_is_a_panic() -> None:
+    cluster = clusters_of("[clusters]\n[[u]]\nservers = http://a, http://b, http://c, http://d")["u"]
+    for number, is_panic in enumerate((False, False, True)):
+        cluster.exclude(cluster.members[number], Reason.UNHEALTHY, NOW)
+        cluster.choose(GET, NOW)
+        assert cluster.is_panicking is is_panic
 
 
 def test_a_cookie_is_called_as_its_cluster_or_as_configured() -> None:
