@@ -130,7 +130,7 @@ def leaders(proxy: Proxy) -> list[int]:
 def pair() -> Iterator[tuple[Proxy, Server, Server]]:
     """Two workers, and two servers of which the first falls ill."""
     with servers("ill", "well") as (ill, other):
-        with proxy_before([ill, other], workers=2, **CHECKED) as proxy:
+        with proxy_before([ill, other], workers=2, **{**CHECKED, "health_timeout": "1"}) as proxy:
             yield proxy, ill, other
 
 
@@ -142,7 +142,7 @@ def pair() -> Iterator[tuple[Proxy, Server, Server]]:
         (answer(b"SSH-2.0-OpenSSH_9.2\r\n"), "malformed response head"),
         (break_off, "closed in the middle of a body"),
         (OriginConnection.reset, "receive: "),
-        (silence, "no answer within 2 s"),
+        (silence, "no answer within 1 s"),
     ],
     ids=["status", "body", "garbage", "truncated", "reset", "silence"],
 )
@@ -336,13 +336,13 @@ def test_nginx_that_is_stopped_killed_and_started_again(tmp_path: Path) -> None:
     """At a unix socket, which nobody else can take while there is no nginx."""
     address = f"unix:{tmp_path}/nginx.sock"
     with servers("well") as [other]:
-        config = config_of([], {**CHECKED, "servers": f"{address}, {other.url}"})
+        config = config_of([], {**CHECKED, "health_timeout": "1", "servers": f"{address}, {other.url}"})
         with ExitStack() as stack:
             first = stack.enter_context(nginx(tmp_path, address))
             proxy = stack.enter_context(running_proxy(config, workers=2))
             wait_for(proxy, "nginx is well well")
             first.send_signal(signal.SIGSTOP)
-            proxy.wait_for_log(f"{address} is unhealthy: no answer within 2 s")
+            proxy.wait_for_log(f"{address} is unhealthy: no answer within 1 s")
             wait_for(proxy, "well")
             first.send_signal(signal.SIGCONT)
             wait_for(proxy, "nginx is well well")
