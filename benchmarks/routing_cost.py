@@ -36,7 +36,7 @@ MUST_GUARDED, AIM_GUARDED = 5.0, 3.0  # of a cluster that does something about f
 CALLS = 500
 SERVERS = 5
 SECRET = "0123456789abcdef0123456789abcdef"
-CHECKED = ("health_check = http", "slow_start = 10")
+CHECKED = ("health_check = http",)
 RETRIES = ("retry_on = reset, timeout, 503",)
 LIMITS = ("max_connections = 100", "max_exchanges = 100", "queue = 10")
 BREAKER = ("breaker = 50",)

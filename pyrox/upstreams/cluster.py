@@ -120,6 +120,7 @@ class Cluster:
 
     def _renewed(self, known: Member | None, member: Member, now: float) -> Member:
         if known is None:
+            member.excluded -= {Reason.GONE}  # it may have been here before
             self._start_slowly(member, now)
             return member
         if known.full_weight != member.full_weight:

@@ -87,11 +87,11 @@ def servers(*names: str) -> Iterator[list[Server]]:
 
 
 def config_of(group: list[Server], options: dict[str, str]) -> Config:
-    urls = ", ".join(server.url for server in group)
+    urls = {"servers": ", ".join(server.url for server in group)} if group else {}
     return {
         "routing": {"default_cluster": "users"},
-        "clusters": {"users": {"servers": urls, **options}},
-        "timeouts": {"upstream_first_byte": "5"},
+        "clusters": {"users": {**urls, **options}},
+        "timeouts": {"upstream_first_byte": "2"},
     }
 
 
@@ -239,6 +239,22 @@ def test_after_a_reload_the_new_workers_check_what_is_new_and_know_what_is_not()
             assert proxy.error_log().count(f"{ill.url} is unhealthy") == 1
             ill.checks = new.checks = well
             wait_for(proxy, "ill new well")
+
+
+def test_servers_that_are_discovered_are_checked_from_then_on(tmp_path: Path) -> None:
+    found = tmp_path / "servers"
+    with servers("ill", "well") as (ill, other):
+        ill.checks = answer(response(status="503 Ill"))
+        found.write_text(other.url)
+        config = config_of([], {**CHECKED, "servers_file": str(found)})
+        with running_proxy(config, workers=2) as proxy:
+            wait_for(proxy, "well")
+            (tmp_path / "next").write_text(f"{other.url}\n{ill.url}\n")
+            (tmp_path / "next").rename(found)
+            proxy.wait_for_log(f"{ill.url} is unhealthy: answered 503")
+            wait_for(proxy, "well")
+            ill.checks = well
+            wait_for(proxy, "ill well")
 
 
 # --- too few

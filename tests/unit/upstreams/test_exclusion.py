@@ -183,6 +183,13 @@ def test_what_is_in_flight_at_a_server_that_goes_is_not_touched() -> None:
     assert chosen_by(cluster) == {group[1]}
 
 
+def test_a_member_that_was_here_before_may_come_again() -> None:
+    cluster = cluster_of(group := members(1, 1))
+    cluster.update_members(group[1:], NOW)
+    cluster.update_members(group, NOW)
+    assert chosen_by(cluster) == set(group)
+
+
 def test_a_server_that_comes_starts_slowly() -> None:
     cluster = cluster_of(group := members(2, 2), slow_start=10.0)
     cluster.update_members([*group, new := Member(parse_server("http://new"), 2)], NOW)
