@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pyrox.errors import HTTPError
@@ -14,7 +15,7 @@ from pyrox.http.message import Request
 from pyrox.middleware.authentication import Authentication, make_challenge
 from pyrox.middleware.base import App
 from pyrox.middleware.identity import Identity, IdentityFields
-from pyrox.middleware.keystone_api import FIELDS, V2, V3, Credentials, IdentityService, TokenData, Version
+from pyrox.middleware.keystone_api import FIELDS, V2, V3, Credentials, IdentityService, Version
 from pyrox.middleware.service import ServiceClient, check_seconds
 from pyrox.middleware.single_flight import Fetched, SingleFlightCache
 from pyrox.middleware.token_sources import HeaderToken
@@ -83,7 +84,7 @@ class Keystone(Authentication):
         self._service = IdentityService(client, _VERSIONS[version](), credentials)
         check_seconds(cache_ttl=cache_ttl, refused_ttl=refused_ttl)
         self._strip, self._cache_ttl, self._refused_ttl = strip, cache_ttl, refused_ttl
-        self._tokens: SingleFlightCache[bytes, TokenData | None] = SingleFlightCache(cache_size)
+        self._tokens: SingleFlightCache[bytes, Identity | None] = SingleFlightCache(cache_size)
 
     @classmethod
     def reserved_fields(cls, options: Mapping[str, Any]) -> Iterable[str]:
@@ -98,18 +99,21 @@ class Keystone(Authentication):
             raise self._refused(request)
         # By its hash, so that no heap dump holds tokens.
         key = hashlib.sha256(raw).digest()
-        data = self._tokens.get(key, lambda: self._fetch(token))
-        if data is None:
+        identity = self._tokens.get(key, lambda: self._fetch(token))
+        if identity is None:
             raise self._refused(request)
         if self._strip:
             self._source.strip(request.headers)
-        return Identity(data.name, "keystone", frozenset(data.roles), claims=data.fields)
+        return identity
 
-    def _fetch(self, token: str) -> Fetched[TokenData | None]:
+    def _fetch(self, token: str) -> Fetched[Identity | None]:
         data = self._service.ask(token)
         if data is None:
             return Fetched(None, self._refused_ttl, is_refusal=True)
-        return Fetched(data, min(self._cache_ttl, max(data.expires_at - time.time(), 0.0)))
+        identity = Identity(
+            data.name, "keystone", frozenset(data.roles), claims=MappingProxyType(data.fields)
+        )
+        return Fetched(identity, min(self._cache_ttl, max(data.expires_at - time.time(), 0.0)))
 
     def _refused(self, request: Request) -> HTTPError:
         return self.unauthorized(request, "the token is not valid")

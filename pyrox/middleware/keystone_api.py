@@ -44,7 +44,7 @@ class TokenData:
 
     name: str
     roles: tuple[str, ...]
-    fields: Mapping[str, str]
+    fields: dict[str, str]
     expires_at: float
 
 
