@@ -51,10 +51,11 @@ class EventParser:
     """Takes a stream apart into blocks, each up to and with its empty line.
 
     ``longest`` is how many characters may be held back until a block is complete; raises ``EventTooLong``
-    beyond it.
+    beyond it. ``is_late`` is set while ``feed`` yields a line feed that belongs to the block before it,
+    which was complete without.
     """
 
-    __slots__ = ("_after_cr", "_block", "_held", "_line", "_lines", "_longest")
+    __slots__ = ("_after_cr", "_block", "_held", "_line", "_lines", "_longest", "is_late")
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
@@ -63,6 +64,7 @@ class EventParser:
         self._block: list[str] = []  # the same, as received
         self._held = 0
         self._after_cr = False
+        self.is_late = False
 
     def feed(self, text: str) -> Iterator[tuple[str, ServerSentEvent | None]]:
         """Yield each block that is complete now: as received, and the event that it makes, if any.
@@ -75,7 +77,9 @@ class EventParser:
                 if self._block:
                     self._block.append("\n")
                 else:
+                    self.is_late = True
                     yield "\n", None
+                    self.is_late = False
             self._after_cr = False
         position = 0
         while ending := _find_ending(text, position):

@@ -16,6 +16,9 @@ from typing import Protocol
 
 from pyrox.routing.regex import compile_regex
 
+# Calls cost more than searching does. Many steps at once would make a pattern slow that matches everywhere.
+_STEPS_AT_ONCE = 8
+
 _split_template = re.compile(r"\\(\d|g<\d+>|\\)").split
 
 
@@ -37,9 +40,10 @@ Substitute = Callable[[Match], bytes]
 
 
 class Rule(Protocol):
-    """What is to be replaced; ``start`` gives what does it in one text."""
+    """What is to be replaced; ``start`` gives what does it in one text, ``is_in`` tells whether there is any."""
 
     def start(self) -> Stage: ...
+    def is_in(self, data: bytes) -> bool: ...
 
 
 class Stage(Protocol):
@@ -60,6 +64,9 @@ class LiteralRule:
 
     def start(self) -> Stage:
         return _LiteralStage(self._old, self._new, self._beginnings)
+
+    def is_in(self, data: bytes) -> bool:
+        return self._old in data
 
 
 class _LiteralStage:
@@ -96,6 +103,9 @@ class RegexRule:
     def start(self) -> Stage:
         return _RegexStage(self._pattern, self._substitute, self._longest)
 
+    def is_in(self, data: bytes) -> bool:
+        return self._pattern.search(data) is not None
+
 
 class _RegexStage:
     """Walks through the text in steps that depend on the text alone.
@@ -118,9 +128,14 @@ class _RegexStage:
         text, at = self._held + data, self._at
         size, half = len(text), self._longest
         made: list[bytes] = []
+        is_quiet = True  # the last step found nothing, so the next may not either
         while at < size and (final or size - at > 2 * half):
+            if is_quiet and (steps := self._steps_without_match(text, at)):
+                made.append(text[at : at + steps * half])
+                at += steps * half
             match = self._pattern.search(text, at, min(at + 2 * half, size))
-            if match is not None and match.start() < at + half:
+            is_quiet = match is None or match.start() >= at + half
+            if match is not None and not is_quiet:
                 start, end = match.start(), match.end()
                 if end > start:
                     made += text[at:start], self._substitute(match)
@@ -134,6 +149,17 @@ class _RegexStage:
         kept = max(at - 1, 0)
         self._held, self._at = text[kept:], at - kept
         return b"".join(made)
+
+    def _steps_without_match(self, text: bytes, at: int) -> int:
+        """Return how many of the next steps can be known to find nothing, by one search for all of them."""
+        half = self._longest
+        end = min(at + _STEPS_AT_ONCE * half, len(text))
+        if end - at <= 3 * half:
+            return 0
+        match = self._pattern.search(text, at, end)
+        # The last of these steps, and the one after them, still see all that they may look at.
+        known = (end - at - 1) // half - 2
+        return known if match is None else min(known, (match.start() - at) // half)
 
 
 class Replacer:
@@ -158,6 +184,9 @@ class Replacer:
 
 def replace_all(rules: Sequence[Rule], text: str) -> str:
     """Return what ``rules`` make of a whole text."""
+    data = text.encode("utf-8", "surrogateescape")
+    if not any(rule.is_in(data) for rule in rules):
+        return text
     return Replacer(rules).feed(text, final=True)
 
 

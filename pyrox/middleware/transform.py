@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 from pyrox.config_report import did_you_mean
@@ -42,6 +43,9 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "bytes": ("*/*",),
 }
 _HANDLERS = {f"on_{side}_{kind}" for side in ("request", "response") for kind in (*_TYPES, "start", "end")}
+
+# Characters of Accept-Encoding; browsers send some 30.
+_LONGEST_REMEMBERED = 100
 
 # What is said about the bytes as they were (RFC 9530, RFC 3230, RFC 2616 14.15).
 _DIGESTS = (b"content-digest", b"repr-digest", b"digest", b"content-md5")
@@ -233,10 +237,19 @@ def _ask_for_readable(request: Request) -> None:
     """Ask for a response that can be seen: whole, and in a coding that can be undone."""
     headers = request.headers
     accepted = headers.get_all("accept-encoding")
-    narrowed = acceptable_codings(", ".join(accepted) if accepted else None, available_codings())
-    headers["Accept-Encoding"] = narrowed
+    if len(accepted) == 1 and len(accepted[0]) <= _LONGEST_REMEMBERED:
+        narrowed = _narrowed(accepted[0])
+    else:
+        narrowed = acceptable_codings(", ".join(accepted) if accepted else None, available_codings())
+    if accepted != [narrowed]:
+        headers["Accept-Encoding"] = narrowed
     headers.discard("range")
     headers.discard("if-range")
+
+
+@lru_cache(maxsize=256)
+def _narrowed(accepted: str) -> str:
+    return acceptable_codings(accepted, available_codings())
 
 
 def _media_type(message: Message, error: type[ProxyError]) -> str:

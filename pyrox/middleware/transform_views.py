@@ -68,7 +68,8 @@ class TextView(View):
         self._limit = limit
 
     def feed(self, chunk: bytes) -> bytes:
-        return self._encode(self._see(self._decode(chunk)))
+        made = self._see(self._decode(chunk))
+        return self._encode(made) if made else b""
 
     def finish(self) -> bytes:
         text = self._decode(b"", final=True)
@@ -92,7 +93,7 @@ class TextView(View):
 
     def _encode(self, text: str) -> bytes:
         try:
-            return self._text.encode(text) if text else b""
+            return self._text.encode(text)
         except UnicodeError as error:
             raise ProxyError(f"what a transform made of the body cannot be sent: {error}") from error
 
@@ -152,6 +153,7 @@ class EventView(TextView):
     def read(self, charset: str, errors: Errors, limit: int) -> None:
         super().read("utf-8", errors, limit)  # "always decoded as UTF-8" (WHATWG HTML 9.2.5)
         self._parser = EventParser(limit)
+        self._is_changed = False  # the last event was
 
     def _see(self, text: str) -> str:
         try:
@@ -167,10 +169,11 @@ class EventView(TextView):
 
     def _made_of(self, block: str, event: ServerSentEvent | None) -> str:
         if event is None:
-            return block
+            return "" if self._parser.is_late and self._is_changed else block
         before = ServerSentEvent(event.data, event.event, event.id, event.retry)
         made = self._handler(event, self._flow)
-        if made == before:
+        self._is_changed = made != before
+        if not self._is_changed:
             return block
         return "".join([new.encode() for new in _several(made)])
 

@@ -75,7 +75,7 @@ def test_byte_order_mark_decides_and_is_sent_first(mark: bytes, charset: str) ->
     assert passed(data, "iso8859-1") == ("naïve", data)
     body = TextBody("iso8859-1")
     assert body.decode(data, final=True) == "naïve"
-    assert body.encode("x") + body.encode("y") == mark + "xy".encode(charset)
+    assert body.encode("x") + body.encode("y") + body.encode("") == mark + "xy".encode(charset)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xef", b"\xef\xbb", b"\xff", b"\xfe", b"\xef\xbbx", b"a"])

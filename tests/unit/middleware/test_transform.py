@@ -84,6 +84,16 @@ def test_events_are_seen_and_comments_pass() -> None:
     assert answer_of(Events, [stream[i : i + 1] for i in range(len(stream))], EVENTS).body == expected
 
 
+def test_line_feed_that_comes_late_goes_the_way_of_its_event() -> None:
+    class Events(Transform):
+        def on_response_event(self, event: ServerSentEvent, flow: Flow) -> Any:
+            return {"keep": event, "drop": None}.get(event.data, ServerSentEvent("new"))
+
+    stream = b"data: keep\r\n\r\n\ndata: drop\r\n\r\n\ndata: x\r\n\r\n\n"
+    for chunks in ([stream], [stream[i : i + 1] for i in range(len(stream))]):
+        assert answer_of(Events, chunks, EVENTS).body == b"data: keep\r\n\r\n\n\ndata: new\n\n\n"
+
+
 @pytest.mark.parametrize("codings", CODINGS)
 def test_event_leaves_with_the_chunk_that_completes_it(codings: tuple[str, ...]) -> None:
     class Events(Transform):
