@@ -40,7 +40,7 @@ Substitute = Callable[[Match], bytes]
 
 
 class Rule(Protocol):
-    """What is to be replaced; ``start`` gives what does it in one text, ``is_in`` tells whether there is any."""
+    """What is to be replaced: ``start`` gives what does it in one text, ``is_in`` whether it is there."""
 
     def start(self) -> Stage: ...
     def is_in(self, data: bytes) -> bool: ...
