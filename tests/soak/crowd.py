@@ -59,35 +59,44 @@ class Client:
         self._asked = 0
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self) -> None:
-        """Send one request, and judge its answer."""
+    async def ask(self, method: str = "GET") -> str:
+        """Send one request and judge its answer; returns what is wrong with it, ``""`` for nothing."""
         started = time.monotonic()
         self._asked += 1
         target = b"/%d/%d" % (self._number, self._asked)
         try:
-            body = await asyncio.wait_for(self._exchange(target), PATIENCE)
+            body = await asyncio.wait_for(self._exchange(method.encode(), target), PATIENCE)
         except (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError) as error:
-            self._tally.faults[type(error).__name__] += 1
-            self.close()
-            return
-        own, _, port = body.strip().partition(b" ")
+            if type(error) is not ValueError:
+                self.close()
+            return self._failed(f"{error}" if type(error) is ValueError else type(error).__name__)
+        own, _, server = body.strip().partition(b" ")
         if own != target:
-            self._tally.faults["another's answer"] += 1
-            return
+            return self._failed("another's answer")
         self._tally.answered += 1
-        self._tally.servers[port] += 1
+        self._tally.servers[server] += 1
         self._tally.seconds.append(time.monotonic() - started)
+        return ""
 
-    async def _exchange(self, target: bytes) -> bytes:
+    def _failed(self, fault: str) -> str:
+        self._tally.faults[fault] += 1
+        return fault
+
+    async def _exchange(self, method: bytes, target: bytes) -> bytes:
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._address)
         reader, writer = self._streams
-        writer.write(b"GET %b HTTP/1.1\r\nHost: crowd.test\r\n\r\n" % target)
+        length = b"Content-Length: 0\r\n" if method == b"POST" else b""
+        writer.write(b"%b %b HTTP/1.1\r\nHost: crowd.test\r\n%b\r\n" % (method, target, length))
         head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(
+            int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        )
+        if b"\r\nconnection: close\r\n" in head.lower():
+            self.close()
         if not head.startswith(b"HTTP/1.1 200 "):
-            raise ValueError(head[:40])
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        return await reader.readexactly(length)
+            raise ValueError(head.partition(b"\r\n")[0].decode("latin-1"))
+        return body
 
     def close(self) -> None:
         if self._streams is not None:
