@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import random
 import shutil
 import signal
@@ -35,10 +36,11 @@ from pathlib import Path
 from tests.soak.crowd import Client, Tally
 from tests.soak.moody import MOODS
 from tests.support.config import Config
-from tests.support.proxy import running_proxy
+from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Address
 
 BUDGET, BUDGET_MINIMUM, BUDGET_WINDOW = 0.2, 10, 10.0
+_numbers = itertools.count()  # of clients, so that no two requests of a play are alike
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;
 events {{ worker_connections 4096; }}
@@ -171,11 +173,11 @@ class Crowd(threading.Thread):
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        await asyncio.gather(*(self._one(number) for number in range(self._clients)))
+        await asyncio.gather(*(self._one() for _ in range(self._clients)))
 
-    async def _one(self, number: int) -> None:
+    async def _one(self) -> None:
         tally, count = Tally(), 0
-        client = Client(number, self._address, tally)
+        client = Client(next(_numbers), self._address, tally)
         await asyncio.sleep(random.random() / 10)
         while not self.stopped.is_set():
             count += 1
@@ -189,29 +191,32 @@ class Crowd(threading.Thread):
         client.close()
 
 
-def config(servers: list[Server]) -> Config:
-    """A cluster that is to be trusted."""
-    cluster = {
-        "servers": ", ".join(f"http://127.0.0.1:{server.port}" for server in servers),
-        "balance": "least_conn",
-        "retry_on": "reset, timeout, invalid, connect, 503",
-        "retries": 3,
-        "retry_budget": int(BUDGET * 100),
-        "retry_budget_min": BUDGET_MINIMUM,
-        "try_timeout": 1,
-        "breaker": 50,
-        "breaker_open": 1,
-        "health_check": "http",
-        "health_path": "/health",
-        "health_body": "/health",
-        "health_interval": 0.5,
-        "health_timeout": 0.5,
-        "health_fall": 2,
-        "eject_failures": 3,
-        "eject_time": 2,
-    }
+RETRIES = {
+    "retry_on": "reset, timeout, invalid, connect, 503",
+    "retries": 3,
+    "retry_budget": int(BUDGET * 100),
+    "retry_budget_min": BUDGET_MINIMUM,
+    "try_timeout": 1,
+}
+GUARDS = {
+    "breaker": 50,
+    "breaker_open": 1,
+    "health_check": "http",
+    "health_path": "/health",
+    "health_body": "/health",
+    "health_interval": 0.5,
+    "health_timeout": 0.5,
+    "health_fall": 2,
+    "eject_failures": 3,
+    "eject_time": 2,
+}
+
+
+def config(servers: list[Server], **guards: object) -> Config:
+    """A cluster of the servers, which retries."""
+    urls = ", ".join(f"http://127.0.0.1:{server.port}" for server in servers)
     return {
-        "clusters": {"three": cluster},
+        "clusters": {"three": {"servers": urls, "balance": "least_conn", **RETRIES, **guards}},
         "routing": {"default_cluster": "three"},
         "timeouts": {"upstream_connect": 1},
         "logging": {"access_log": "/dev/null", "verbosity": "ERROR"},
@@ -230,23 +235,6 @@ def disturb(servers: list[Server], seconds: float, story: Story) -> None:
         server.cure(how)
         story.changes.append(Happening(time.monotonic(), f"{server.name}: well again after {how}"))
         time.sleep(random.uniform(2, 5))
-
-
-def outage(servers: list[Server], seconds: float, story: Story) -> tuple[int, int]:
-    """Let the scripted servers answer errors and nginx be gone.
-
-    Returns how many requests there were, and how many the servers got of them.
-    """
-    troubles = {server: "error" if isinstance(server, Scripted) else "kill" for server in servers}
-    for server, how in troubles.items():
-        server.trouble(how)
-    time.sleep(2)
-    asked, got = sum(story.asked.values()), _executed(servers)
-    time.sleep(seconds)
-    asked, got = sum(story.asked.values()) - asked, _executed(servers) - got
-    for server, how in troubles.items():
-        server.cure(how)
-    return asked, got
 
 
 def _executed(servers: list[Server]) -> int:
@@ -276,40 +264,69 @@ def running_servers(folder: Path) -> Iterator[list[Server]]:
             server.close()
 
 
-def run(arguments: argparse.Namespace) -> list[str]:
-    """Run the whole play; returns what went wrong."""
+@contextlib.contextmanager
+def crowd_at(proxy: Proxy, clients: int, story: Story) -> Iterator[None]:
+    """Let clients ask while this lasts."""
+    crowd = Crowd(proxy.address, clients, story)
+    crowd.start()
+    try:
+        yield
+    finally:
+        crowd.stopped.set()
+        crowd.join()
+
+
+def one_at_a_time(arguments: argparse.Namespace, servers: list[Server]) -> list[str]:
+    """Trouble one server after the other behind a guarded cluster; returns what went wrong."""
     story = Story()
-    with tempfile.TemporaryDirectory(prefix="pyrox-chaos-") as name, running_servers(Path(name)) as servers:
-        with running_proxy(config(servers), workers=arguments.workers) as proxy:
-            proxy.worker_pids(arguments.workers)
-            crowd = Crowd(proxy.address, arguments.clients, story)
-            crowd.start()
+    with running_proxy(config(servers, **GUARDS), workers=arguments.workers) as proxy:
+        proxy.worker_pids(arguments.workers)
+        with crowd_at(proxy, arguments.clients, story):
             time.sleep(3)
             before = proxy.fd_count()
             disturb(servers, arguments.seconds, story)
-            print(f"{len(story.changes) // 2} troubles: {dict(Counter(c.what for c in story.changes[::2]))}")
-            print(f"asked {dict(story.asked)}, answered {dict(story.answered)}, failed {len(story.failures)}")
-            print(f"failures: {dict(Counter(failure.what for failure in story.failures))}")
-            late = story.late(arguments.detection)
-            asked, got = outage(servers, arguments.outage, story)
-            windows = arguments.outage / BUDGET_WINDOW + 1
-            most = asked * (1 + BUDGET) + BUDGET_MINIMUM * windows * arguments.workers
-            print(f"outage: {asked} requests became {got} at the servers, at most {most:.0f} may")
             time.sleep(5)
-            story.failures.clear()
-            time.sleep(5)
-            crowd.stopped.set()
-            crowd.join()
+        time.sleep(2)
+        after = proxy.fd_count()
+    print(f"{len(story.changes) // 2} troubles: {dict(Counter(c.what for c in story.changes[::2]))}")
+    print(f"asked {dict(story.asked)}, answered {dict(story.answered)}, failed {len(story.failures)}")
+    print(f"failures: {dict(Counter(failure.what for failure in story.failures))}")
+    print(f"descriptors of the workers: {before} in the beginning, {after} in the end")
+    faults = [f"late: {failure.what}" for failure in story.late(arguments.detection)]
+    return [*faults, *([f"{after} descriptors, were {before}"] if after > before else [])]
+
+
+def all_at_once(arguments: argparse.Namespace, servers: list[Server]) -> list[str]:
+    """Let all servers fail behind a cluster that has nothing but its budget; returns what went wrong."""
+    story = Story()
+    troubles = {server: "error" if isinstance(server, Scripted) else "kill" for server in servers}
+    with running_proxy(config(servers), workers=arguments.workers) as proxy:
+        proxy.worker_pids(arguments.workers)
+        with crowd_at(proxy, arguments.clients, story):
+            time.sleep(3)
+            for server, how in troubles.items():
+                server.trouble(how)
+            asked, got = sum(story.asked.values()), _executed(servers)
+            time.sleep(arguments.outage)
+            asked, got = sum(story.asked.values()) - asked, _executed(servers) - got
+            for server, how in troubles.items():
+                server.cure(how)
             time.sleep(2)
-            after = proxy.fd_count()
-            print(f"descriptors of the workers: {before} in the beginning, {after} in the end")
-        return [
-            *(f"late: {failure.what}" for failure in late),
-            *(f"executed twice: {line}" for line in doubles(servers)),
-            *([f"{got} requests in the outage, {most:.0f} may be"] if got > most else []),
-            *(f"not recovered: {failure.what}" for failure in story.failures),
-            *([f"{after} descriptors, were {before}"] if after > before else []),
-        ]
+            story.failures.clear()
+            time.sleep(3)
+    windows = arguments.outage / BUDGET_WINDOW + 1
+    # What was asked before the outage, too, is in the first window of the budget.
+    most = asked + BUDGET * sum(story.asked.values()) + BUDGET_MINIMUM * windows * arguments.workers
+    print(f"outage: {asked} requests became {got} at the servers, at most {most:.0f} may")
+    faults = [f"not recovered: {failure.what}" for failure in story.failures]
+    return [*faults, *([f"{got} requests in the outage, {most:.0f} may be"] if got > most else [])]
+
+
+def run(arguments: argparse.Namespace) -> list[str]:
+    """Run the whole play; returns what went wrong."""
+    with tempfile.TemporaryDirectory(prefix="pyrox-chaos-") as name, running_servers(Path(name)) as servers:
+        faults = [*one_at_a_time(arguments, servers), *all_at_once(arguments, servers)]
+        return [*faults, *(f"executed twice: {line}" for line in doubles(servers))]
 
 
 def main() -> int:
