@@ -38,6 +38,8 @@ _TYPES = (
     "image/x-icon",
     "image/vnd.microsoft.icon",
 )
+# One costs little CPU, but an encoder's memory for hours: thousands of clients would take gigabytes.
+_ENDLESS = ("text/event-stream",)
 _CODINGS = ("zstd", "br", "gzip")
 # Above these a byte costs more than it saves, at any speed of the network: brotli 11 takes 1.7 s for a MiB.
 _HIGHEST = {"zstd": 12, "br": 9, "gzip": 9}
@@ -51,8 +53,8 @@ class Compress(Middleware):
     Left as they are: what has a content coding already, parts (206), what Cache-Control: no-transform
     forbids to change, short bodies, and media types that do not shrink. Whatever could be coded says
     ``Vary: Accept-Encoding``; entity tags of what is coded become weak. A response without a declared
-    length is sent on at every chunk, so events arrive when they are sent. What takes long is computed in
-    threads. HEAD is answered as GET would be.
+    length is sent on at every chunk, so what is streamed arrives when it is sent. What takes long is
+    computed in threads. HEAD is answered as GET would be.
 
     Secrets next to what an attacker may put into the same response can be guessed from its length (BREACH):
     keep such pages out with ``when``.
@@ -60,7 +62,8 @@ class Compress(Middleware):
     * ``codings``: those to use, the best first, which decides between equals. Default ``zstd, br, gzip``,
       as far as they are installed: ``pip install 'pyrox[compression]'``.
     * ``types``: media types to code, like ``text/html``, ``text/*`` or ``*+json``. Default: text, JSON, XML,
-      JavaScript and the like.
+      JavaScript and the like. Only by its name ``text/event-stream``: each open stream would hold 0.3 MiB
+      (gzip) to 2 MiB.
     * ``min_size``: bytes that a body must have, if its length is known. Default 1024.
     * ``levels``: a subsection of how much is tried, ``gzip = 6``. Default: zstd 3, br 4, gzip 1, which take
       about as long as each other.
@@ -80,7 +83,7 @@ class Compress(Middleware):
         super().__init__(app)
         self._codings = tuple(codings or [coding for coding in _CODINGS if coding in available_codings()])
         self._levels = _check(self._codings, levels or {})
-        self._types = MediaNames("types", types)
+        self._types = MediaNames("types", types, _ENDLESS)
         self._min_size = read_size("min_size", min_size)
         self._take_over = take_over
 

@@ -10,10 +10,14 @@ _MOST_REMEMBERED = 1024
 
 
 class MediaNames:
-    """A set of media types. Raises ``ValueError`` that names ``option`` for what is none."""
+    """A set of media types; those in ``only_by_name`` are not meant by ``text/*`` and the like.
 
-    def __init__(self, option: str, names: Sequence[str]) -> None:
+    Raises ``ValueError`` that names ``option`` for what is none.
+    """
+
+    def __init__(self, option: str, names: Sequence[str], only_by_name: Sequence[str] = ()) -> None:
         self._names = frozenset(name.lower() for name in names)
+        self._only_by_name = frozenset(only_by_name)
         for name in self._names:
             stands_for = name.removesuffix("*") + "x" if name.endswith("/*") else name
             stands_for = f"x/x{name[1:]}" if name.startswith("*+") else stands_for
@@ -35,9 +39,10 @@ class MediaNames:
     def _judge(self, content_type: str) -> bool:
         name = content_type.partition(";")[0].strip().lower()
         family, slash, kind = name.partition("/")
-        verdict = bool(slash) and not self._names.isdisjoint(
-            (name, f"{family}/*", f"*+{kind.rpartition('+')[2]}" if "+" in kind else name)
-        )
+        verdict = name in self._names
+        if slash and not verdict and name not in self._only_by_name:
+            suffix = kind.rpartition("+")[2] if "+" in kind else ""
+            verdict = f"{family}/*" in self._names or f"*+{suffix}" in self._names
         if len(self._verdicts) < _MOST_REMEMBERED and len(content_type) < 128:
             self._verdicts[content_type] = verdict
         return verdict

@@ -51,7 +51,7 @@ CONFIG: Config = {
         "stack": ["census", "compress", "decompress", "by_field"],
         "census": {"class": "routing.Census"},
         "by_field": {"class": "routing.RouteByField"},
-        "compress": {"when": "PathPrefix(`/compress`)"},
+        "compress": {"when": "PathPrefix(`/compress`)", "types": ["text/*", "text/event-stream"]},
         "decompress": {"when": "PathPrefix(`/decompress`)", "max_response_size": "2m"},
     },
 }

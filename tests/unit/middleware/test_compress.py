@@ -108,6 +108,7 @@ def test_media_type_that_shrinks(content_type: str) -> None:
         {"Content-Type": "application/octet-stream"},
         {"Content-Type": "application/jsonx"},
         {"Content-Type": "json"},
+        {"Content-Type": "text/event-stream"},
         {**JSON, "Content-Encoding": "br"},
         {**JSON, "Content-Range": "bytes 0-9/99"},
         {**JSON, "Cache-Control": "public, no-transform"},
@@ -234,7 +235,7 @@ def test_every_chunk_of_an_endless_stream_can_be_decoded_when_it_comes() -> None
         sent.clear()
         request = Request("GET", "/", {"Accept-Encoding": coding})
         decoder = Decoder((coding,), UpstreamError)
-        stream = Compress(lambda request: response)(request).stream()
+        stream = Compress(lambda request: response, types=["text/event-stream"])(request).stream()
         for number in range(3):
             assert b"".join(decoder.decode(next(stream))) == b"data: %d\n\n" % number
             assert len(sent) == number + 1
