@@ -8,10 +8,11 @@ them, ``recoding`` lets a filter see through them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from functools import cache
 from types import ModuleType
+
+from pyrox.http.accept import parse_choices
 
 STANDARD = ("gzip", "deflate")
 
@@ -21,9 +22,6 @@ _ALIASES = {"x-gzip": "gzip"}
 # Each needs some 300 KiB to be undone and made again. Nobody applies two, and a field line has room for
 # a thousand.
 _MOST_CODINGS = 3
-
-_is_weight = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?").fullmatch  # RFC 9110 12.4.2
-_is_zero = re.compile(r"0(?:\.0*)?").fullmatch
 
 
 @cache
@@ -90,17 +88,15 @@ def acceptable_codings(accept_encoding: str | None, known: Collection[str] = STA
     not known here: the plain body is the one thing left that it may understand.
     """
     acceptable = (*known, "identity")
-    weights: dict[str, str] = {}
-    for item in (accept_encoding or "").lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
-        weight = next((p[2:].strip() for p in parameters if p.startswith("q=")), "1")
-        weights.setdefault(_ALIASES.get(name, name), weight if _is_weight(weight) else "0")
+    weights: dict[str, float] = {}
+    for choice in parse_choices(accept_encoding):
+        weights.setdefault(_ALIASES.get(choice.name, choice.name), choice.weight)
     # "*" stands for every coding, identity among them, that is not listed itself.
     for name in acceptable if "*" in weights else ():
         weights.setdefault(name, weights["*"])
     listed = {name: weight for name, weight in weights.items() if name in acceptable}
-    if all(_is_zero(weight) for weight in listed.values()):
+    if not any(listed.values()):
         return "identity"
     # Not listed means not acceptable, but for identity, which has to be excluded by name.
-    kept = [pair for pair in listed.items() if pair[0] == "identity" or not _is_zero(pair[1])]
-    return ", ".join(name if weight == "1" else f"{name};q={weight}" for name, weight in kept)
+    kept = [(name, weight) for name, weight in listed.items() if name == "identity" or weight]
+    return ", ".join(name if weight == 1 else f"{name};q={weight:g}" for name, weight in kept)
