@@ -10,7 +10,7 @@ from pyrox.upstreams.balancing import Ewma, LeastConn, RandomTwo
 from pyrox.upstreams.caring import make_check, watch_outliers
 from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.discovering import first_members
-from pyrox.upstreams.guarding import make_guard
+from pyrox.upstreams.guarding import set_guard
 from pyrox.upstreams.member import Member
 from pyrox.upstreams.policy import Policy, RoundRobin
 from pyrox.upstreams.rendezvous import Hash, key_of
@@ -50,7 +50,7 @@ def _make_cluster(name: str, settings: ClusterSettings, random: Random) -> Clust
         make_check(settings),
         is_discovered=settings.is_discovered,
     )
-    cluster.guard = make_guard(cluster, settings, random)
+    set_guard(cluster, settings, random)
     watch_outliers(cluster, settings)
     return cluster
 

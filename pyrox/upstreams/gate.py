@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from pyrox.errors import NoHealthyServer, Overloaded
 from pyrox.http.message import Request
 from pyrox.upstreams.member import Member
+from pyrox.upstreams.watcher import Watcher
 
 Choose = Callable[[Request, float, Collection[Member]], Member]
 
@@ -154,3 +155,14 @@ class Gate:
         except NoHealthyServer:
             self._choose(request, now, tried)  # raises when it is not because they are full
             return None
+
+
+class Usher(Watcher):
+    """Finds those that wait a place that nobody gave back: at a member that recovered, or is new."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def tick(self, now: float) -> None:
+        if self._gate.waiting:
+            self._gate.dispatch(now)

@@ -9,14 +9,18 @@ from pyrox.config_routes import failures_of
 from pyrox.settings import ClusterSettings
 from pyrox.upstreams.breaker import BreakerRules
 from pyrox.upstreams.cluster import Cluster
+from pyrox.upstreams.gate import Usher
 from pyrox.upstreams.guard import Guard, GuardRules
 from pyrox.upstreams.retry import RetryRules
 
 
-def make_guard(cluster: Cluster, settings: ClusterSettings, random: Callable[[], float]) -> Guard | None:
-    """Return the guard that ``settings`` ask for; None when they ask for nothing that needs one."""
+def set_guard(cluster: Cluster, settings: ClusterSettings, random: Callable[[], float]) -> None:
+    """Give ``cluster`` the guard that ``settings`` ask for, if they ask for anything that needs one."""
     rules = _rules_of(settings)
-    return Guard(cluster, rules, random) if rules else None
+    if rules:
+        cluster.guard = Guard(cluster, rules, random)
+        if rules.queue_limit:
+            cluster.watch(Usher(cluster.guard.gate))
 
 
 def _rules_of(settings: ClusterSettings) -> GuardRules:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyrox.errors import NoHealthyServer, Overloaded
 from pyrox.http.message import Request
 from pyrox.upstreams.cluster import Cluster
-from pyrox.upstreams.gate import Gate, Place, Waiter
+from pyrox.upstreams.gate import Gate, Place, Usher, Waiter
 from pyrox.upstreams.member import Member, Reason
 from tests.unit.upstreams.kit import GET, NOW, members
 
@@ -172,6 +172,26 @@ def test_server_that_is_excluded_while_some_wait_serves_none_of_them() -> None:
     door.cluster.include(place.member, Reason.UNHEALTHY, NOW)
     door.gate.dispatch(NOW)
     assert door.woken == [waiter]
+
+
+def test_usher_finds_a_place_at_a_member_that_recovered_or_came() -> None:
+    door = Door(1, server=1)
+    door.cluster.watch(Usher(door.gate))
+    door.place()
+    first, second = door.wait(), door.wait()
+    door.cluster.tick(NOW)
+    assert door.woken == []
+    more = members(1, 1, 1)
+    door.cluster.update_members(more[:2], NOW)
+    door.cluster.tick(NOW)
+    assert door.woken == [first]
+    door.cluster.update_members(more, NOW)
+    door.cluster.exclude(more[2], Reason.UNHEALTHY, NOW)
+    door.cluster.tick(NOW)
+    assert door.woken == [first]
+    door.cluster.include(more[2], Reason.UNHEALTHY, NOW)
+    door.cluster.tick(NOW)
+    assert door.woken == [first, second]
 
 
 class Model:
