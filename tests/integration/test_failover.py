@@ -31,7 +31,13 @@ def config_of(urls: list[str], closed: str) -> Config:
         "alone": {"servers": urls[0], "retry_on": ANYTHING, **ALWAYS},
         "half": {"servers": f"{closed}, {urls[0]}", "retry_on": ANYTHING, "retries": 1, **ALWAYS},
         "down": {"servers": closed, "retry_on": ANYTHING, **ALWAYS},
-        "slowly": {"servers": both, "retry_on": "503", "retry_backoff": 1000, "retry_backoff_max": 1000},
+        # A pause of years, so that chance cannot make it short.
+        "slowly": {
+            "servers": both,
+            "retry_on": "503",
+            "retry_backoff": "8000h",
+            "retry_backoff_max": "8000h",
+        },
     }
     return {
         "middleware": {
@@ -39,6 +45,7 @@ def config_of(urls: list[str], closed: str) -> Config:
             "census": {"class": "routing.Census"},
             "by_path": {"class": "clusters.ByPath"},
         },
+        "routes": {"brief": {"match": "Header(`X-Brief`, `1`)", "cluster": "slowly", "exchange": 0.5}},
         "logging": {"access_log_format": "json"},
         "clusters": clusters,
     }
@@ -316,3 +323,11 @@ def test_client_that_leaves_during_the_pause_ends_it(proxy: Proxy, plan: Plan, t
     record = record_of(proxy, target)
     assert record["status"] == 499
     assert plan.count(target) == 1
+
+
+def test_exchange_timeout_ends_the_pause(proxy: Proxy, client: Client, plan: Plan, target: str) -> None:
+    target = f"/slowly{target}"
+    plan.expect(target, "503", "ok")
+    assert client.ask(get(target, "X-Brief: 1")).status == 504
+    assert plan.count(target) == 1
+    assert record_of(proxy, target)["error"] == "http_response_timeout"
