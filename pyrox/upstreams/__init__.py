@@ -10,6 +10,9 @@ step to its last byte, and tells a cluster that ``listens`` what became of it::
        ^                                      │
        └────────── choose(tried=...) <── failed
 
+A cluster that has a ``Guard`` does more about failure and overload: then the engine asks the guard's ``Gate``
+for a ``Place`` at a member, tells the guard how each try ended, and goes by its rules after a failure.
+
 Times are seconds of any clock that only goes forward, and are passed in.
 """
 
