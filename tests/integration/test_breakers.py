@@ -291,7 +291,7 @@ def test_hedge_and_retries_go_together(client: Client, plan: Plan, target: str) 
 
     plan.expect(target, fail, fail, "ok")
     assert client.ask(get(target)).status == 200
-    assert plan.count(target) == 3
+    assert plan.count(target) >= 3  # more when the machine is so slow that the third is hedged, too
 
 
 def test_post_is_never_hedged(client: Client, plan: Plan, target: str) -> None:
@@ -318,7 +318,7 @@ def test_body_that_is_still_coming_is_not_hedged(client: Client, plan: Plan, tar
     target = f"/hedge{target}"
     client.send(get(target, "Content-Length: 2", method="PUT") + b"o")
     plan.wait_for(target, 1)
-    assert client.is_silent(0.6)
+    assert client.is_silent(1.2)
     client.send(b"k")
     assert client.read_response().status == 200
     assert [arrival.request.body for arrival in plan.arrivals[target]] == [b"ok"]
