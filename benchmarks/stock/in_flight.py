@@ -11,6 +11,6 @@ from stock import Row
 def rows(folder: Path) -> list[Row]:
     keep_shared_memory({})
     return [
-        Row("in_flight, one limit", "limits = 1000 per client"),
-        Row("in_flight, two limits", "limits = 1000 per client, 100000"),
+        Row("in_flight, one limit", "limits = 1000 per client", calls=100),
+        Row("in_flight, two limits", "limits = 1000 per client, 100000", calls=100),
     ]

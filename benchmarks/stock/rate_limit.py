@@ -14,10 +14,12 @@ def rows(folder: Path) -> list[Row]:
     keep_shared_memory({})
     bucket = f"policies = {QUOTA} per client using token_bucket"
     return [
-        Row("rate_limit, sliding window", f"policies = {QUOTA} per client"),
-        Row("rate_limit, without fields", f"policies = {QUOTA} per client\nfields = no"),
-        Row("rate_limit, token bucket", bucket),
+        Row("rate_limit, sliding window", f"policies = {QUOTA} per client", calls=100),
+        Row("rate_limit, without fields", f"policies = {QUOTA} per client\nfields = no", calls=100),
+        Row("rate_limit, token bucket", bucket, calls=100),
         Row(
-            "rate_limit, three policies", f"policies = {QUOTA} per client, {QUOTA} per header:Cookie, {QUOTA}"
+            "rate_limit, three policies",
+            f"policies = {QUOTA} per client, {QUOTA} per header:Cookie, {QUOTA}",
+            calls=100,
         ),
     ]
