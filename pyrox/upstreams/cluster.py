@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from math import inf
@@ -17,6 +18,8 @@ from pyrox.upstreams.watcher import Watcher
 
 if TYPE_CHECKING:
     from pyrox.upstreams.guard import Guard
+
+log = logging.getLogger("pyrox.health")
 
 _RAMP_STEPS = 50  # in which the weight of a member that starts slowly grows
 
@@ -193,8 +196,12 @@ class Cluster:
         backups = [member for member in self.members if member.is_backup]
         healthy = [member for member in primaries if not member.excluded & HEALTH]
         ignored: frozenset[Reason] = frozenset()
-        self.is_panicking = len(healthy) < self._panic * len(primaries) and not _eligible(backups, ignored)
-        if self.is_panicking:
+        is_panicking = len(healthy) < self._panic * len(primaries) and not _eligible(backups, ignored)
+        if is_panicking is not self.is_panicking:
+            self.is_panicking = is_panicking
+            what = "so all are used" if is_panicking else "so the others are left out again"
+            log.warning("cluster %s: %d of %d healthy, %s", self.name, len(healthy), len(primaries), what)
+        if is_panicking:
             ignored = HEALTH
         if backups and self._backup is None:
             self._backup = _Rank(self._make_policy())

@@ -78,6 +78,19 @@ def test_when_too_few_are_healthy_all_are_used() -> None:
     assert chosen_by(cluster) == set(group[2:]) and not cluster.is_panicking
 
 
+def test_begin_and_end_of_a_panic_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster("c", group := members(1, 1), panic=0.5)
+    for member in group:
+        cluster.exclude(member, Reason.UNHEALTHY, NOW)
+    chosen_by(cluster)
+    cluster.include(group[0], Reason.UNHEALTHY, NOW)
+    chosen_by(cluster)
+    assert [record.getMessage() for record in caplog.records] == [
+        "cluster c: 0 of 2 healthy, so all are used",
+        "cluster c: 1 of 2 healthy, so the others are left out again",
+    ]
+
+
 def test_a_panic_spares_nobody_who_is_away_for_another_reason_than_health() -> None:
     group = members(1, 1, 1)
     cluster = Cluster("c", group, panic=0.5)
