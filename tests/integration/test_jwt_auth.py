@@ -223,3 +223,20 @@ def test_slow_issuer_stalls_only_those_who_need_its_keys_and_is_asked_once() -> 
             assert len(issuer.requests) == 1
             for client in waiting:
                 client.close()
+
+
+def test_proxy_fetches_keys_over_tls_that_ca_file_vouches_for(tmp_path: Path) -> None:
+    """In a worker TLS is gevent's, which a context made at the wrong time would not be."""
+    authority = Authority(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.issue("id", names="IP:127.0.0.1").options.values())
+    slow = [start_tls(context), expect_request(), hang(), send(Issuer(OLD)(None))]  # type: ignore[arg-type]
+    with Origin(serve(OK)) as origin, Origin(slow) as issuer:
+        options = {"jwks_ca_file": str(authority.ca_file), "jwks_timeout": 30, "optional": True}
+        config = config_for(origin, f"https://{issuer.address}/jwks", **options)
+        with running_proxy(config) as proxy, Client(proxy.address) as client, Client(proxy.address) as other:
+            client.send(get("/", f"Authorization: Bearer {sign(key=OLD)}"))
+            issuer.wait_for_requests(1)
+            assert [ask(other, "/anonymous").status for _ in range(10)] == [200] * 10
+            issuer.release()
+            assert client.read_response().status == 200
