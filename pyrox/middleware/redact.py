@@ -34,6 +34,7 @@ class Redact(Transform):
     * ``replacement``: what stands there instead. Default ``***``.
     * ``on``: ``response`` (the default), ``request`` or ``both``.
     * ``longest``: how many bytes a match of ``patterns`` may have, in UTF-8. Default 256.
+    * ``limit``: the longest document, form, line or event, in bytes. Default 1 MiB.
 
     ``Cache-Control: no-transform`` does not keep anybody out.
     """
@@ -54,8 +55,12 @@ class Redact(Transform):
         replacement: str = "***",
         on: Literal["response", "request", "both"] = "response",
         longest: int = 256,
+        limit: int = 1 << 20,
     ) -> None:
         super().__init__(app)
+        if limit < 1:
+            raise ValueError(f"limit: {limit} is less than 1")
+        self.limit = limit
         if not fields and not patterns and not cards:
             raise ValueError("fields: nothing to redact; give fields, patterns or cards = yes")
         if not 1 <= longest <= 65536:

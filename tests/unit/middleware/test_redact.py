@@ -97,6 +97,14 @@ def test_nobody_keeps_redact_out_by_a_header() -> None:
         assert client.post("/", body=b'{"a": 1}', headers={**JSON, **headers}).status == status
 
 
+def test_document_over_the_limit_is_refused() -> None:
+    client = TestClient(
+        (Redact, {"fields": ["a"], "on": "both", "limit": 10}), Response.json_of({"b": "long"})
+    )
+    assert client.get("/").status == 502
+    assert client.post("/", json={"b": "long"}).status == 413
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
@@ -104,6 +112,7 @@ def test_nobody_keeps_redact_out_by_a_header() -> None:
         ({"patterns": ["("]}, "patterns: .*no regular expression"),
         ({"patterns": ["a*"]}, "patterns: .*the empty text"),
         ({"patterns": ["a"], "longest": 0}, "longest: 0"),
+        ({"patterns": ["a"], "limit": 0}, "limit: 0"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], problem: str) -> None:
