@@ -91,7 +91,7 @@ class ApplicationCall:
     ``may_read``: the application may still read the request's body, while it makes that of its response.
     """
 
-    __slots__ = ("_call", "_clock", "_greenlet", "may_read", "request", "url")
+    __slots__ = ("_call", "_clock", "_ended", "_greenlet", "may_read", "request", "url")
 
     def __init__(self, url: str, request: Request, clock: Deadlines) -> None:
         self.url = url
@@ -99,6 +99,7 @@ class ApplicationCall:
         self._clock = clock
         self._call: Call | None = None
         self._greenlet: Any = None  # that the application runs in, while it does
+        self._ended: BaseException | None = None  # what it was interrupted by, or is to be
         self.may_read = False
 
     def run(self, application: Application, environ: dict[str, Any]) -> Response:
@@ -137,6 +138,8 @@ class ApplicationCall:
         Raises ``UpstreamError`` for what the application raises.
         """
         assert self._call is not None
+        if self._ended is not None:
+            raise self._ended
         self._greenlet = getcurrent()
         try:
             return next(self._call.pieces, b"")
@@ -152,6 +155,7 @@ class ApplicationCall:
         nobody reads is worth nothing, and might wait for its next event for ever.
         """
         if self.may_read or getattr(error, "source", None) != "client":
+            self._ended = error
             self._clock.hub.loop.run_callback(self._interrupt, error)
 
     def close(self) -> None:

@@ -72,12 +72,11 @@ class Endless:
 
 def do_events(environ: Environ, start_response: Start) -> Iterator[bytes]:
     start_response("200 OK", [("Content-Type", "text/event-stream")])
-    yield b"data: 1\n\n"
     try:
+        yield b"data: 1\n\n"
         time.sleep(1000)
-    except Exception:
+    finally:
         counts["interrupted"] += 1
-        raise
 
 
 def do_long(environ: Environ, start_response: Start) -> Iterable[bytes]:
