@@ -13,6 +13,10 @@ step to its last byte, and tells a cluster that ``listens`` what became of it::
 A cluster that has a ``Guard`` does more about failure and overload: then the engine asks the guard's ``Gate``
 for a ``Place`` at a member, tells the guard how each try ended, and goes by its rules after a failure.
 
+Servers may come and go: a ``Discovery`` gives its cluster other members when a ``Resolver`` has found other
+servers, and those that stay keep their ``Member``. A server whose URL begins with ``wsgi:`` is an
+application instead of an address; ``Call`` is what PEP 3333 says of one request to it.
+
 Times are seconds of any clock that only goes forward, and are passed in.
 """
 
