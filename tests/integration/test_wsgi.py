@@ -339,6 +339,7 @@ def test_hup_takes_new_code_and_refuses_what_cannot_be_imported(tmp_path: Path) 
         write("return [b'new']")
         proxy.signal(signal.SIGHUP)
         proxy.wait_until(lambda: body() == b"new", "the new code")
+        proxy.wait_until(lambda: len(proxy.worker_pids()) == 1, "the end of the old worker")
         config = {**config, "routing": {"upstream_hosts": "wsgi:reloaded_app:ap"}}
         (proxy.folder / "pyrox.ini").write_text(as_ini(config, proxy.folder))
         proxy.signal(signal.SIGHUP)
