@@ -16,9 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
 from time import monotonic
+from typing import Any
 
 from pyrox.error_log import log_failure
 from pyrox.errors import ProxyError
+from pyrox.http.body import known_length
+from pyrox.http.framing import CHUNKED
+from pyrox.http.headers import Headers
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
 
@@ -73,7 +77,7 @@ class Observer(Middleware):
 class _Trial:
     """One request, and what becomes of it inside of the observed middleware."""
 
-    __slots__ = ("_app", "_error", "_request", "_response", "_shown")
+    __slots__ = ("_app", "_error", "_marks", "_request", "_response", "_shown", "is_sent")
 
     def __init__(self, request: Request, app: App) -> None:
         self._app = app
@@ -81,6 +85,8 @@ class _Trial:
         self._response: Response | None = None
         self._shown: Response | None = None  # what stands for it before the middleware
         self._error: BaseException | None = None
+        self._marks: dict[str, Any] = {}  # what was noted on the error before the middleware saw it
+        self.is_sent = False  # the real request is on its way
 
     def hold(self, middleware: App) -> str:
         """Ask ``middleware``; returns what it would have done, ``""`` for nothing."""
@@ -103,10 +109,11 @@ class _Trial:
         if self._error is not None:
             raise self._error
         if self._shown is None:
+            self.is_sent = True
             try:
                 self._response = self._app(self._request)
             except BaseException as error:
-                self._error = error
+                self._error, self._marks = error, _marks_of(error)
                 raise
             self._shown = _shown(self._response)
         return self._shown
@@ -114,6 +121,9 @@ class _Trial:
     def conclude(self) -> Response:
         """Return the real response, now that the middleware has had its say."""
         if self._error is not None:
+            # What a middleware notes on an error would become a part of the answer to it.
+            self._error.__dict__.clear()
+            self._error.__dict__.update(self._marks)
             raise self._error
         return self._app(self._request) if self._response is None else self._response
 
@@ -130,7 +140,7 @@ class _Trial:
         copy.content_length, copy.upgrade, copy.route = real.content_length, real.upgrade, real.route
         copy.keep_alive, copy.accepts_trailers = real.keep_alive, real.accepts_trailers
         body = real.body
-        copy.body = body if isinstance(body, bytes) else _shared_body(real)
+        copy.body = body if isinstance(body, bytes) else _SharedBody(self, real)
         copy.state.update(real.state)
         copy.state[_TRIAL] = self
         return copy
@@ -149,28 +159,70 @@ def _shown(real: Response) -> Response:
     shown.content_length = real.content_length
     shown.made_by = real.made_by
     if real.body:
-        shown.body = _no_body()
+        shown.body = _UnseenBody(real)
     real.on_close(lambda: _close(shown))
     return shown
 
 
-def _shared_body(real: Request) -> Iterator[bytes]:
-    """Yield the body of ``real`` in one piece, and leave it there to be sent."""
-    if real.content_length is not None and real.content_length > _LONGEST_BODY:
-        raise NotObservable(_TOO_LONG)  # unread, so that it still goes on with its declared length
-    kept, chunks = bytearray(), real.stream()
-    for chunk in chunks:
-        kept += chunk
+def _marks_of(error: BaseException) -> dict[str, Any]:
+    return {
+        name: mark.copy() if isinstance(mark, Headers | list) else mark
+        for name, mark in error.__dict__.items()
+    }
+
+
+class _SharedBody:
+    """The body of the real request, which is read when the copy's is, and stays there to be sent."""
+
+    __slots__ = ("_real", "_trial", "length_to_come")
+
+    def __init__(self, trial: _Trial, real: Request) -> None:
+        self._trial = trial
+        self._real = real
+        self.length_to_come = known_length(real)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield it in one piece."""
+        real = self._real
+        if self._trial.is_sent:
+            raise NotObservable("it reads the request's body after that was sent on")
+        if "expect" in real.headers:  # upstream has to ask for it first
+            raise NotObservable("it reads a body before the client was told to continue")
+        if real.content_length is not None and real.content_length > _LONGEST_BODY:
+            raise NotObservable(_TOO_LONG)  # unread, so that it still goes on with its declared length
+        kept, chunks = bytearray(), real.stream()
+        try:
+            for chunk in chunks:
+                kept += chunk
+                if len(kept) > _LONGEST_BODY:
+                    break
+        except BaseException as error:
+            real.body = _broken_off(bytes(kept), error)  # for who reads it next, too
+            raise
         if len(kept) > _LONGEST_BODY:
             real.body = chain((bytes(kept),), chunks)
             raise NotObservable(_TOO_LONG)
-    real.body = bytes(kept)
-    yield real.body
+        whole = bytes(kept)
+        real.body = (whole,) if real.content_length == CHUNKED else whole  # trailers need chunks to follow
+        yield whole
 
 
-def _no_body() -> Iterator[bytes]:
-    raise NotObservable("it reads the response's body")
-    yield b""
+def _broken_off(kept: bytes, error: BaseException) -> Iterator[bytes]:
+    yield kept
+    raise error
+
+
+class _UnseenBody:
+    """Stands for the body of the real response, of which only the length can be told."""
+
+    __slots__ = ("length_to_come",)
+
+    def __init__(self, real: Response) -> None:
+        self.length_to_come = known_length(real)
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise NotObservable("it reads the response's body")
+        yield b""
 
 
 def _close(response: Response) -> None:
