@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pyrox.middleware.authentication import vary_by
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.identity import Identity, identify
 from pyrox.middleware.service import ServiceAnswer, ServiceClient, ServiceError, check_seconds
-from pyrox.middleware.single_flight import Fetched, SingleFlightCache
+from pyrox.middleware.single_flight import ExpiringDict
 
 _SENT_BY_DEFAULT = (
     "Authorization",
@@ -59,7 +60,8 @@ class ForwardAuth(Middleware):
     * ``ca_file``: who vouches for an https service. Default: the system's.
     * ``connections``: how many requests may ask at once; the others wait. Default 100.
     * ``cache_ttl``: for how many seconds a 2xx counts for requests that the service could not tell from the
-      first one. Default 0, for not at all; never for one with Cache-Control: no-store or no-cache.
+      first one. Default 0, for not at all; never for one with Cache-Control: no-store or no-cache, or with
+      a Set-Cookie that is passed on.
     """
 
     def __init__(
@@ -97,9 +99,7 @@ class ForwardAuth(Middleware):
         self._varies_by = ", ".join(name.decode().title() for name in varies_by)
         check_seconds(cache_ttl=cache_ttl)
         self._cache_ttl = cache_ttl
-        self._answers: SingleFlightCache[bytes, ServiceAnswer] = SingleFlightCache(
-            _MAX_REMEMBERED, failure_ttl=0.0
-        )
+        self._answers: ExpiringDict[bytes, ServiceAnswer] = ExpiringDict(_MAX_REMEMBERED)
 
     @classmethod
     def reserved_fields(cls, options: Mapping[str, Any]) -> Iterable[str]:
@@ -108,7 +108,7 @@ class ForwardAuth(Middleware):
 
     def __call__(self, request: Request) -> Response:
         fields = self._question(request)
-        answer = self._ask(fields) if not self._cache_ttl else self._remembered(fields)
+        answer = self._ask(fields) if not self._cache_ttl else self._remembered_or_asked(fields)
         if not 200 <= answer.status <= 299:
             return self._pass_on(answer)
         self._admit(request, answer)
@@ -147,17 +147,24 @@ class ForwardAuth(Middleware):
             raise
         return answer
 
-    def _remembered(self, fields: list[tuple[str, str]]) -> ServiceAnswer:
+    def _remembered_or_asked(self, fields: list[tuple[str, str]]) -> ServiceAnswer:
         # Everything that the service is told, so that nobody gets in by an answer to another question.
         key = hashlib.sha256("\n".join(f"{name}: {value}" for name, value in fields).encode()).digest()
-        return self._answers.get(key, lambda: self._fetch(fields))
+        answer = self._answers.get(key)
+        if answer is None:
+            # Each asks for itself, also who asks the same at the same time: a redirect to a login begins a
+            # session, and that of two strangers behind one address must not be the same one.
+            answer = self._ask(fields)
+            if self._may_be_remembered(answer):
+                kept = ServiceAnswer(answer.status, answer.headers, b"")
+                self._answers.put(key, kept, time.monotonic() + self._cache_ttl)
+        return answer
 
-    def _fetch(self, fields: list[tuple[str, str]]) -> Fetched[ServiceAnswer]:
-        answer = self._ask(fields)
+    def _may_be_remembered(self, answer: ServiceAnswer) -> bool:
         control = ",".join(answer.headers.get_all("cache-control")).lower()
-        if not 200 <= answer.status <= 299 or "no-store" in control or "no-cache" in control:
-            return Fetched(answer, 0.0)
-        return Fetched(ServiceAnswer(answer.status, answer.headers, b""), self._cache_ttl)
+        starts_session = b"set-cookie" in self._added and "set-cookie" in answer.headers
+        is_kept_out = "no-store" in control or "no-cache" in control or starts_session
+        return 200 <= answer.status <= 299 and not is_kept_out
 
     def _pass_on(self, answer: ServiceAnswer) -> Response:
         """Make the service's answer that of the client."""

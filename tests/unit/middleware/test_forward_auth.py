@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -275,6 +277,29 @@ def test_answer_that_must_not_be_kept_is_not_and_neither_is_a_refusal(control: s
         client.get("/")
         client.get("/")
         assert len(service.asked) == 2
+
+
+def test_cookie_that_is_passed_on_is_one_clients_alone() -> None:
+    for passed_on, asked in ((["Set-Cookie"], 2), ([], 1)):
+        service = Service(200, [("Set-Cookie", "session=1")])
+        client = client_of(service, cache_ttl=60.0, response_headers=passed_on)
+        client.get("/")
+        client.get("/")
+        assert len(service.asked) == asked
+
+
+def test_strangers_who_ask_the_same_at_once_get_sessions_of_their_own() -> None:
+    both_ask = threading.Barrier(2, timeout=10)
+
+    class Login(Service):
+        def get(self, headers: Iterable[tuple[str, str]]) -> ServiceAnswer:
+            number = both_ask.wait()
+            return ServiceAnswer(302, Headers([("Set-Cookie", f"session={number}")]), b"")
+
+    client = client_of(Login(), cache_ttl=60.0)
+    with ThreadPoolExecutor(2) as clients:
+        answers = list(clients.map(client.get, ["/", "/"]))
+    assert {answer.headers["set-cookie"] for answer in answers} == {"session=0", "session=1"}
 
 
 @pytest.mark.parametrize(
