@@ -69,7 +69,7 @@ class SharedCounts:
 
         ``of_worker``: what the other workers have does not matter. None also when there is no room.
         """
-        encoded = text.encode("utf-8", "surrogateescape")
+        encoded = text.encode("utf-8", "surrogatepass")
         key = blake2b(encoded, digest_size=_KEY, key=self._area.secret).digest()
         bucket = int.from_bytes(key[:4], "little") & self._mask
         self._area.lock(bucket)

@@ -11,6 +11,7 @@ from pyrox.http.headers import is_token
 from pyrox.http.message import Request
 from pyrox.middleware.identity import identity_of
 from pyrox.middleware.place import current_place
+from pyrox.routing.subject import host_of
 
 Key = Callable[[Request], str]
 
@@ -112,6 +113,6 @@ _MAKERS: dict[str, Callable[[int], Key]] = {
     "client": client_key,
     "identity": _identity_key,
     "method": lambda _: lambda request: request.method,
-    "host": lambda _: lambda request: request.host.lower(),
+    "host": lambda _: host_of,  # however it is spelled: a port or a final dot would be another quota
     "all": lambda _: lambda request: "",
 }

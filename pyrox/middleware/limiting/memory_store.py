@@ -49,7 +49,7 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
 
     def key(self, text: str) -> bytes:
         """Return 16 bytes that stand for ``text``; nobody outside can find two texts that share them."""
-        return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16, key=self._secret).digest()
+        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret).digest()
 
     def take(self, demands: Sequence[Demand]) -> list[Verdict]:
         """Meet all demands, or consume nothing when one of them cannot be met; see ``Store``."""

@@ -31,7 +31,7 @@ class AtomicRedisStorage(RedisStorage):
 
     def key(self, text: str) -> bytes:
         """Return 16 bytes that stand for ``text``, alike on all machines; what clients send is not shown."""
-        return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
     def take(self, demands: Sequence[Demand]) -> list[Verdict]:
         """Meet all demands or none, see ``Store``."""

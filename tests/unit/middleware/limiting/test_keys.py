@@ -7,7 +7,9 @@ import pytest
 from pyrox.http.forwarding import ClientSide
 from pyrox.http.message import Request
 from pyrox.middleware.identity import Identity, identify
+from pyrox.middleware.limiting.counts import shared_counts
 from pyrox.middleware.limiting.keys import parse_key
+from pyrox.middleware.limiting.memory_store import SharedMemoryStorage
 from pyrox.middleware.place import Place, placed
 
 
@@ -70,9 +72,21 @@ def test_identity_counts_wherever_it_comes_from() -> None:
     assert key(request(user="ada")) != key(request(user="bob"))
 
 
+@pytest.mark.parametrize("name", ["Zo\xeb", "\udce9", "\ud800"])
+def test_name_of_any_characters_counts(name: str) -> None:
+    key = parse_key("identity")(request(user=name))
+    assert len(SharedMemoryStorage(name="odd names", most_keys=64).key(key)) == 16
+    counts = shared_counts("odd names", 64)
+    slot = counts.add(key, 1)
+    assert slot is not None
+    counts.release(slot)
+
+
 def test_method_host_and_all() -> None:
     assert parse_key("method")(request(method="POST")) == "POST"
     assert parse_key("host")(request(host="A.Example")) == "a.example"
+    for spelling in ("a.example:80", "a.example.", "%61.example", "A.EXAMPLE:00081"):
+        assert parse_key("host")(request(host=spelling)) == "a.example", spelling
     assert parse_key("all")(request()) == parse_key("all")(request("192.0.2.9", method="POST"))
 
 
