@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from pyrox.middleware.single_flight import ExpiringDict
 from pyrox.middleware.token_sources import TokenSource, parse_sources
 
 _CLAIM_OPTION = "claim_headers"
+
+_is_scope = re.compile(r"[!#-\[\]-~]+").fullmatch  # RFC 6749 3.3: others cannot stand in a challenge
 
 
 class JwtAuth(Authentication):
@@ -112,7 +115,7 @@ class JwtAuth(Authentication):
         self._verifier = TokenVerifier(keys, Rules(frozenset(algorithms), issuer, audience, leeway, required))
         self._realm, self._strip, self._max_token, self._leeway = realm, strip, max_token, leeway
         self._where = name_claim, roles_claim, scopes_claim
-        self._required_scopes = frozenset(required_scopes)
+        self._required_scopes = frozenset(map(_check_scope, required_scopes))
         self._cache_ttl = cache_ttl if cache_size > 0 else 0.0
         self._verified: ExpiringDict[bytes, Identity] = ExpiringDict(cache_size, time.time)
 
@@ -187,13 +190,22 @@ class JwtAuth(Authentication):
         return HTTPError(403, f"the token lacks one of: {scope}", {"WWW-Authenticate": challenge})
 
 
+def _check_scope(scope: str) -> str:
+    if not _is_scope(scope):
+        raise ValueError(
+            f"required_scopes: {scope!r} is no scope; it has printable ASCII without blanks, quotes and"
+            " backslashes, and commas stand between several"
+        )
+    return scope
+
+
 def _option_of(header: str) -> str:
     return f"{_CLAIM_OPTION}.{header}"
 
 
 def _quotable(text: str) -> str:
     """What RFC 6750 3 lets stand in error_description."""
-    return text.replace('"', "'").replace("\\", "/")
+    return text.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "/")
 
 
 def _as_text(value: Any) -> str | list[str]:

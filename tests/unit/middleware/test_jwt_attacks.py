@@ -255,6 +255,14 @@ def test_client_cannot_send_what_tells_who_it_is(pem: Path, name: str, spelling:
             "leeway: nan is no number of seconds",
         ),
         ({"realm": "gr\xfcn"}, "realm: .* printable ASCII"),
+        (
+            {"algorithms": ["HS256"], "secret": SECRET, "required_scopes": ["read write"]},
+            "required_scopes: 'read write' is no scope; .* commas stand",
+        ),
+        (
+            {"algorithms": ["HS256"], "secret": SECRET, "required_scopes": ["gr\xfcn"]},
+            "required_scopes: 'gr\xfcn' is no scope",
+        ),
         ({"user_header": "Authorization"}, "user_header: Authorization has another meaning"),
         ({"claim_headers": {"X Y": "a"}}, "claim_headers.X Y: invalid header name"),
         ({"claim_headers": {"X-Auth-User": "a"}}, "two of them name the same field"),

@@ -185,6 +185,12 @@ def test_token_that_breaks_a_rule_is_refused_and_told_why(
     )
 
 
+def test_missing_claim_of_any_name_is_a_401(pem: Path) -> None:
+    answer = client_of(key_files=[pem], required_claims=["gr\xf6\xdfe"]).get("/", headers=bearer(sign()))
+    assert (answer.status, answer.text) == (401, "the token is refused: the claim gr\xf6\xdfe is missing\n")
+    assert 'error_description="the token is refused: the claim gr??e' in answer.headers["www-authenticate"]
+
+
 def test_leeway_forgives_clocks_that_differ(pem: Path) -> None:
     now = int(time.time())
     client = client_of(key_files=[pem], leeway=100.0)
