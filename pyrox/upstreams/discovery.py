@@ -19,7 +19,7 @@ from pyrox.upstreams.server import Server
 log = logging.getLogger("pyrox.discovery")
 
 _FIRST_RETRY = 1.0  # most seconds after the first failure; each that follows doubles it
-_LAST_RETRY = 30.0
+_LAST_RETRY = 5.0  # so soon is seen that it is over; Envoy's pause after a failure of DNS
 # The least between two calls of a resolver, seconds: one that returns at once must not keep the worker busy.
 _LEAST_PAUSE = 0.05
 

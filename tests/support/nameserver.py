@@ -1,4 +1,4 @@
-"""A DNS server whose every answer the test decides, over UDP and TCP on one port of the loopback.
+"""A DNS server whose every answer the test decides, over UDP and TCP on one port.
 
     with Nameserver() as dns:
         dns.set("users.test", "A", ["127.0.0.1"], ttl=1)
@@ -27,16 +27,17 @@ from tests.support.wire import TIMEOUT
 
 
 class Nameserver:
-    """Use it in a ``with`` statement; everything may be changed while it runs."""
+    """Use it in a ``with`` statement; everything may be changed while it runs. It listens at ``host``."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self._records: dict[tuple[str, str], tuple[list[str], int]] = {}
         self.is_silent = False  # takes queries and says nothing
         self.fails: set[str] = set()  # kinds that are answered with SERVFAIL
         self.truncates = False  # by UDP, so that TCP must be used
         self.queries: list[tuple[str, str, str]] = []  # name, kind, "udp" or "tcp"
         self._changed = threading.Condition()
-        self._udp, self._tcp = _pair_of_sockets()
+        self._host = host
+        self._udp, self._tcp = _pair_of_sockets(host)
         self._is_open = True
 
     def __enter__(self) -> Nameserver:
@@ -57,7 +58,7 @@ class Nameserver:
     @property
     def address(self) -> str:
         """As ``[discovery] nameservers`` wants it."""
-        return f"127.0.0.1:{self._udp.getsockname()[1]}"
+        return f"{self._host}:{self._udp.getsockname()[1]}"
 
     def set(self, name: str, kind: str, values: list[str], ttl: int = 0) -> None:
         """Let ``name`` have these records of ``kind``, in the text of zone files; none for no such record."""
@@ -125,10 +126,10 @@ class Nameserver:
         return response.to_wire()
 
 
-def _pair_of_sockets() -> tuple[socket.socket, socket.socket]:
+def _pair_of_sockets(host: str) -> tuple[socket.socket, socket.socket]:
     """Return a UDP and a TCP socket with the same port."""
     for _ in range(100):
-        tcp = socket.create_server(("127.0.0.1", 0))
+        tcp = socket.create_server((host, 0))
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             udp.bind(tcp.getsockname())
