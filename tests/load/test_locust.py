@@ -42,6 +42,15 @@ def test_every_kind_of_user_is_served_and_every_answer_verified(tmp_path: Path) 
     assert "<html" in (tmp_path / "pyrox-load.html").read_text()
 
 
+def test_identities_quotas_and_old_filters_hold_under_load(tmp_path: Path) -> None:
+    users = ("KeyUser", "LimitedUser", "LegacyUser")
+    files = "locustfile.py,features.py"
+    run = locust(tmp_path, "-u", "30", "-r", "30", "-t", "8s", "--think", "0.5", *users, files=files)
+    assert run.returncode == 0, run.stdout + run.stderr
+    for name in ("GET /private", "no key", "5 of 8 pass", "POST /legacy"):
+        assert name in run.stdout + run.stderr
+
+
 class Liar(BaseHTTPRequestHandler):
     """Answers every request with what belongs to another, or with an error."""
 
