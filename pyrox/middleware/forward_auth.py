@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrox.http.error_response import answer_headers
-from pyrox.http.field_names import CONNECTION_FIELDS, PROTECTED_FIELDS, normal_names
+from pyrox.http.field_names import CONNECTION_FIELDS, PROTECTED_FIELDS, normal_name, normal_names
 from pyrox.http.headers import Field, Headers, make_field
 from pyrox.http.message import Request, Response
 from pyrox.middleware.authentication import vary_by
@@ -132,7 +132,7 @@ class ForwardAuth(Middleware):
     def _is_sent(self, key: bytes) -> bool:
         if key in _CLAIMS:
             return True
-        normal = key.replace(b"_", b"-")  # what a service in CGI, WSGI or PHP would take it for
+        normal = normal_name(key)  # what a service in CGI, WSGI or PHP would take it for
         if normal in _CLAIMS or normal in _REQUEST_LINE:
             return False
         return key not in _NEVER_SENT if self._sent is None else key in self._sent

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from pyrox.errors import HTTPError
+from pyrox.http.field_names import normal_name
 from pyrox.http.headers import is_token
 from pyrox.http.message import Request
 from pyrox.routing.paths import as_matched, readings
@@ -79,7 +80,7 @@ def methods_of(request: Request) -> tuple[str, ...]:
     found = [
         value
         for name, _, value in request.headers.fields
-        if name in _OVERRIDES or (b"_" in name and name.replace(b"_", b"-") in _OVERRIDES)
+        if b"method" in name and normal_name(name) in _OVERRIDES
     ]
     if not found:
         return (method,)

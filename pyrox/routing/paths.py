@@ -36,7 +36,8 @@ def readings(path: str) -> tuple[str, ...] | None:
     if _is_odd(path) is None:
         return (path,)
     literal = as_matched(path)
-    # What differences there can be shows when everything that could be a slash is one.
+    # What differences there can be shows when everything that could be a slash is one, and what could be
+    # the end ends a segment.
     most = _with_slashes(_with_backslashes(literal))
     steps: list[Callable[[str], str]] = [
         step
@@ -46,7 +47,7 @@ def readings(path: str) -> tuple[str, ...] | None:
             (_with_backslashes, "\\" in literal or "%5C" in literal),
             (_without_parameters, ";" in literal),
             (_merged, "//" in most or ";" in most),
-            (_without_dots, _DOTS.search(_without_parameters(most)) is not None),
+            (_without_dots, _DOTS.search(_without_parameters(_END.sub("/", most))) is not None),
         )
         if is_possible
     ]
@@ -65,7 +66,8 @@ def leads_up(path: str) -> bool:
     """Tell whether a server may find a ``..`` in ``path``, which is as sent."""
     if _is_odd(path) is None:
         return False
-    return ".." in _without_parameters(_with_slashes(_with_backslashes(as_matched(path)))).split("/")
+    most = _with_slashes(_with_backslashes(_END.sub("/", as_matched(path))))
+    return ".." in _without_parameters(most).split("/")
 
 
 def as_matched(path: str) -> str:

@@ -103,7 +103,7 @@ def test_client_cannot_tell_the_service_about_itself(underscores: str) -> None:
         "X-Forwarded-Host",
         "X-Forwarded-Proto",
     ]
-    claims = [(spelling, "forged") for name in names for spelling in (name, name.replace("-", "_"))]
+    claims = [(name.replace("-", mark), "forged") for name in names for mark in "-_."]
     client.get("/admin", headers=claims)
     assert "forged" not in dict(service.asked[0]).values()
     assert len(service.asked[0]) == 5

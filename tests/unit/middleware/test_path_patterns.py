@@ -148,8 +148,10 @@ def test_methods_are_those_that_anybody_may_see() -> None:
         ("X-HTTP-Method-Override", "delete"),
         ("x_http_method", " PUT "),
         ("X-Method-Override", "PATCH"),
+        ("X.HTTP.Method", "LOCK"),
+        ("X-Method", "MOVE"),
     ]
-    assert methods_of(Request("POST", "/", fields)) == ("POST", "DELETE", "PUT", "PATCH")
+    assert methods_of(Request("POST", "/", fields)) == ("POST", "DELETE", "PUT", "PATCH", "LOCK")
 
 
 def test_methods_are_written_in_upper_case() -> None:

@@ -85,6 +85,8 @@ def test_paths_are_rewritten_and_queries_stay(rewriting: Rewriting, target: str,
         "/v1\\..\\v1",
         "/v1/..;x/v1",
         "/v1/x%5c..%5C",
+        "/v1/..%00",
+        "/v1/..%3Fa",
     ],
 )
 def test_no_path_climbs_out_of_the_prefix_that_it_is_given(target: str) -> None:
