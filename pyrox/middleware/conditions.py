@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyrox.config_report import did_you_mean
+from pyrox.errors import ClientError
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App
 from pyrox.middleware.observe import Observer
@@ -31,8 +32,14 @@ class Conditions:
 
     def apply(self, name: str, make: Callable[[App], App], app: App) -> App:
         """Return what stands around ``app`` in place of the middleware that ``make`` makes around it."""
-        made = Observer(app, name, make) if self.is_observed else make(app)
-        return made if self.when is None else _conditional(self.when, made, app)
+        when = self.when
+        if when is None:
+            return Observer(app, name, make) if self.is_observed else make(app)
+        if not self.is_observed:
+            return _conditional(when, make(app), app)
+        # It asks again, so that what the condition refuses is a verdict as well, and no more than that.
+        observer = Observer(app, name, lambda inner: _conditional(when, make(inner), inner))
+        return _conditional(_or_in_doubt(when), observer, app)
 
 
 def take_conditions(
@@ -58,6 +65,16 @@ def _parameters_of(target: Callable[..., object]) -> frozenset[str]:
         return frozenset(inspect.signature(target).parameters)
     except ValueError:  # a callable written in C that does not tell them
         return frozenset()
+
+
+def _or_in_doubt(when: Condition) -> Condition:
+    def holds(request: Request) -> bool:
+        try:
+            return when(request)
+        except ClientError:
+            return True
+
+    return holds
 
 
 def _conditional(when: Condition, middleware: App, app: App) -> App:

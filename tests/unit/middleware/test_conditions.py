@@ -54,6 +54,13 @@ def test_path_that_could_lead_past_the_middleware_is_refused() -> None:
     assert client.upstream_requests == []
 
 
+def test_path_that_could_lead_past_an_observed_middleware_is_a_verdict_and_no_more() -> None:
+    client = TestClient.from_config(MARK + "when = PathPrefix(`/a`)\nmode = observe\n")
+    for target, verdicts in [("/b/..%2Fa", ["mark=400"]), ("/a", None), ("/b", None)]:
+        assert client.get(target).status == 200
+        assert client.upstream_requests[-1].state.get("observed") == verdicts
+
+
 def test_middleware_of_a_route_has_them_too() -> None:
     config = MARK.replace("stack = mark,\n", "") + (
         "when = Method(`GET`)\n[routes]\n[[all]]\nmatch = PathPrefix(`/`)\n"
