@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import codecs
 import re
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from functools import lru_cache
 from typing import Literal
 
@@ -18,6 +20,10 @@ _is_known = re.compile(
     r"utf-8|utf-16(-[lb]e)?|ascii|iso8859-\d+|cp125\d|cp949|koi8-[rtu]|tis-620|mac-roman"
     r"|euc_jp|euc_kr|gb2312|gbk|gb18030|big5|shift_jis"
 ).fullmatch
+
+# Those of its modules that have no other name are not in Python's own table.
+_CODECS = frozenset((*aliases, *aliases.values(), "koi8_t", "koi8_u"))
+_is_label = re.compile(r"[A-Za-z0-9.:_-]{1,40}").fullmatch
 
 _find_charset = re.compile(r';\s*charset\s*=\s*"?([^\s";,]+)', re.IGNORECASE).search
 
@@ -38,12 +44,21 @@ def charset_of(content_type: str) -> str | None:
     return "utf-8" if found is None else _python_name(found.group(1).lower())
 
 
+def codec_of(label: str) -> str | None:
+    """Return the name of Python's codec for ``label``, None when there is none.
+
+    Ask this before Python is asked: it remembers each name that it does not know, for ever.
+    """
+    name = normalize_encoding(label).lower() if _is_label(label) else ""
+    return name if name in _CODECS else None
+
+
 @lru_cache(maxsize=256)
 def _python_name(label: str) -> str | None:
-    try:
-        name = codecs.lookup(label).name
-    except (LookupError, ValueError):  # the latter for NUL
+    codec = codec_of(label)
+    if codec is None:
         return None
+    name = codecs.lookup(codec).name
     # "utf-16le" by its name is what nearly all of it is (WHATWG Encoding 4.2).
     name = "utf-16-le" if name == "utf-16" else name
     return name if _is_known(name) else None

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from xml.sax.saxutils import escape, quoteattr
 
 from pyrox.errors import ClientError, ProxyError, UpstreamError
+from pyrox.http.charset import codec_of
 from pyrox.http.message import Request, Response
 from pyrox.http.strict_json import MOST_LEVELS, dump_json
 from pyrox.middleware.base import App
@@ -28,6 +29,10 @@ _XML_TYPES = ("application/xml", "text/xml", "application/*+xml")
 
 # XML 1.0, productions 4 and 2; a colon would be a namespace's.
 _is_name = re.compile(r"[A-Za-z_\u00c0-\ud7ff][\w.\-\u00b7\u00c0-\ud7ff]*", re.ASCII).fullmatch
+# XML 1.0, productions 23 and 80, behind a byte order mark if there is one.
+_find_encoding = re.compile(
+    rb"""[^<]{0,3}<\?xml\s[^>]*?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']"""
+).match
 _has_forbidden = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]").search
 
 
@@ -78,6 +83,9 @@ class XmlToJson(_Conversion):
         return self._convert(body, flow, UpstreamError)
 
     def _convert(self, body: bytes, flow: Flow, error: type[ProxyError]) -> bytes:
+        declared = _declared_encoding(body)
+        if declared is not None and codec_of(declared) is None:
+            raise error("the body is XML in an encoding that is not known")
         parser = self._library.XMLParser(target=_ObjectBuilder(), forbid_dtd=True)
         try:
             parser.feed(body)
@@ -86,6 +94,12 @@ class XmlToJson(_Conversion):
         except (SyntaxError, ValueError, LookupError) as fault:
             raise error(f"the body cannot be read as XML: {fault!r}") from fault
         return dump_json(document)
+
+
+def _declared_encoding(body: bytes) -> str | None:
+    is_wide = b"\0" in body[:4]  # UTF-16, of which the declaration's every other byte is 0
+    found = _find_encoding(body.replace(b"\0", b"") if is_wide else body)
+    return found[1].decode() if found else None
 
 
 class JsonToXml(_Conversion):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import encodings
 import random
 
 import pytest
@@ -36,6 +37,9 @@ def passed(data: bytes, charset: str, errors: Errors = "surrogateescape") -> tup
         ("text/html; charset=unicode_escape", None),
         ("text/html; charset=idna", None),
         ("text/html; charset=x-nothing", None),
+        ("text/html; charset=koi8-u", "koi8-u"),
+        ("text/html; charset=iso_8859-1:1987", "iso8859-1"),
+        ("text/html; charset=utf-8\xe9", None),
         ("text/html; charset=utf-8\0", None),
         ("", "utf-8"),
     ],
@@ -44,6 +48,14 @@ def test_charset_is_found_and_only_those_that_give_back_their_bytes(
     content_type: str, charset: str | None
 ) -> None:
     assert charset_of(content_type) == charset
+
+
+def test_names_that_nobody_knows_leave_nothing_behind() -> None:
+    """Python keeps those that it is asked for, and a client could send any number of them."""
+    known = set(encodings._cache)  # type: ignore[attr-defined]
+    for number in range(100):
+        assert charset_of(f"text/plain; charset=made-up-{number}") is None
+    assert set(encodings._cache) == known  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

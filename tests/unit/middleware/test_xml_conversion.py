@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings
 from typing import Any
 
 import pytest
@@ -45,6 +46,17 @@ def test_names_are_local_and_space_between_elements_is_nothing() -> None:
 def test_encoding_of_the_declaration_is_heeded() -> None:
     assert as_json('<?xml version="1.0" encoding="ISO-8859-1"?><a>é</a>'.encode("latin-1")) == {"a": "é"}
     assert as_json('<?xml version="1.0" encoding="UTF-16"?><a>é</a>'.encode("utf-16")) == {"a": "é"}
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_encodings_that_nobody_knows_leave_nothing_behind(charset: str) -> None:
+    """Python keeps the names that it is asked for, and a client could send any number of them."""
+    client = TestClient((XmlToJson, {"on": "request"}))
+    known = set(encodings._cache)  # type: ignore[attr-defined]
+    for number in range(20):
+        xml = f"<?xml  version='1.0'\n encoding = 'unheard-of-{number}' ?><a/>".encode(charset)
+        assert client.post("/", body=xml, headers=XML).status == 400
+    assert not [name for name in set(encodings._cache) - known if "unheard" in name]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
