@@ -11,6 +11,7 @@ from pyrox.http.message import Request
 _is_named = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?").fullmatch
 _ip_literal = re.compile(rb"\[([0-9A-Fa-f:.]+)(?:%25[A-Za-z0-9\-._~]+)?\](?::[0-9]{0,5})?").fullmatch
 _absolute_form = re.compile(rb"(?i:https?)://([^/?]*)(.*)").fullmatch
+LONGEST_HOST = 261  # of what is worth remembering: a name of DNS (RFC 1035 2.3.4), a colon and a port
 _MAX_HOSTS = 1024
 _known_hosts: set[bytes] = set()  # authorities that were found valid, a bounded number
 
@@ -25,7 +26,7 @@ def check_host(request: Request, hosts: list[bytes]) -> None:
         if host in _known_hosts:
             return
         if _is_authority(host):
-            if len(_known_hosts) < _MAX_HOSTS:
+            if len(_known_hosts) < _MAX_HOSTS and len(host) <= LONGEST_HOST:
                 _known_hosts.add(host)
             return
         raise ClientError("invalid Host")

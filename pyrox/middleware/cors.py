@@ -20,6 +20,7 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 # RFC 6454 6.2: as browsers write an origin. No user, no path, nothing that could hide one.
 _is_origin = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?").fullmatch
 _is_subdomain = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*").fullmatch
+_LONGEST_ORIGIN = 300  # a scheme, a name of DNS and a port; longer ones would fill the memory of patterns
 # No operator means to let these in: a pattern that does lets in everybody.
 _STRANGERS = ("https://pyrox-stranger.invalid", "http://192.0.2.1:8080", "https://a.b.invalid:8443")
 
@@ -134,7 +135,8 @@ class _Origins:
         return origins[0] if len(origins) == 1 and self._is_listed(origins[0]) else None
 
     def _is_listed(self, origin: str) -> bool:
-        return origin in self._exact or (bool(self._tests) and self._fits(origin))
+        is_tested = bool(self._tests) and len(origin) <= _LONGEST_ORIGIN
+        return origin in self._exact or (is_tested and self._fits(origin))
 
     def _fits_anew(self, origin: str) -> bool:
         return _is_origin(origin) is not None and any(test(origin) for test in self._tests)

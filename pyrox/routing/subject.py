@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote
 
 from pyrox.http.forwarding import parse_address
 from pyrox.http.message import Request
+from pyrox.http.target import LONGEST_HOST
 
 _MAX_HOSTS = 4096
 _hosts: dict[bytes, str] = {}  # Host as sent -> as compared; a bounded number
@@ -71,9 +72,10 @@ def _remember(raw: bytes) -> str:
         host = unquote(host, "latin-1").lower()
     literal, bracket, _ = host.partition("]")
     host = f"{literal}]" if bracket else host.partition(":")[0].removesuffix(".")
-    if len(_hosts) >= _MAX_HOSTS:
-        _hosts.clear()
-    _hosts[raw] = host
+    if len(raw) <= LONGEST_HOST:
+        if len(_hosts) >= _MAX_HOSTS:
+            _hosts.clear()
+        _hosts[raw] = host
     return host
 
 

@@ -30,6 +30,14 @@ def ours(answer: ClientResponse) -> dict[str, str]:
     return {k.lower(): v for k, v in answer.headers.items() if k.lower().startswith("access-control-")}
 
 
+def test_origin_that_is_longer_than_any_fits_no_pattern() -> None:
+    """What patterns say of origins is remembered, and clients choose them."""
+    client = client_of(origins=["https://*.app.test"])
+    for length, is_allowed in ((100, True), (30_000, False)):
+        answer = client.get("/", headers={"Origin": f"https://{'a' * length}.app.test"})
+        assert ("access-control-allow-origin" in answer.headers) is is_allowed
+
+
 # --- preflights
 
 

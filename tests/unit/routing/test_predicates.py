@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import pyrox.routing.subject as subject_module
 from pyrox.http.message import Request
 from pyrox.routing.predicates import compile_rule
 from pyrox.routing.rule import parse_rule
@@ -20,6 +21,14 @@ def ask(target: str = "/", method: str = "GET", host: str = "a.test", **headers:
     request = Request(method, target, {"Host": host, **fields} if host else fields)
     request.client_address = "10.1.2.3"
     return request
+
+
+def test_long_host_is_compared_and_not_remembered() -> None:
+    long = "A" * 30_000 + ".test:80"
+    assert host_of(ask(host=long)) == "a" * 30_000 + ".test"
+    assert long.encode() not in subject_module._hosts
+    assert host_of(ask(host="Short.test")) == "short.test"
+    assert b"Short.test" in subject_module._hosts
 
 
 @pytest.mark.parametrize(
