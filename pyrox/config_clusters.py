@@ -17,7 +17,7 @@ from pyrox.settings import ClusterSettings, ServerSettings, Settings
 Problem = tuple[str, str, str]  # section, key, reason
 
 LEAST_SECRET = 32  # characters; `openssl rand -hex 32` writes 64
-_MOST_WEIGHT = 100
+MOST_WEIGHT = 100
 _DEFAULT_CLUSTER = "upstream_hosts"
 _KEYS = ("header:NAME", "cookie:NAME", "query:NAME", "client", "path")
 
@@ -148,6 +148,6 @@ def _cookie_faults(cluster: ClusterSettings) -> Iterator[tuple[str, str]]:
 
 
 def _weight(text: str, number: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,4}", number) or not 1 <= int(number) <= _MOST_WEIGHT:
-        raise ValueError(f"{text!r} needs a weight from 1 to {_MOST_WEIGHT}")
+    if not re.fullmatch(r"[0-9]{1,4}", number) or not 1 <= int(number) <= MOST_WEIGHT:
+        raise ValueError(f"{text!r} needs a weight from 1 to {MOST_WEIGHT}")
     return int(number)

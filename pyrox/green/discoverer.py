@@ -41,8 +41,15 @@ class Discoverer:
 
 
 def _run(source: Source, asked: Event) -> None:
-    pause = source.refresh(monotonic)
+    pause = _refresh(source)
     asked.set()
     while True:
         gevent.sleep(pause * (1.0 - _JITTER * random()))
-        pause = source.refresh(monotonic)
+        pause = _refresh(source)
+
+
+def _refresh(source: Source) -> float:
+    try:
+        return source.refresh(monotonic)
+    except (gevent.Timeout, SystemExit) as error:  # its resolver's own, which are no reason to ask no more
+        return source.failed(error)

@@ -91,7 +91,7 @@ class Source:
         except ResolveError as error:
             return self._failed(str(error), None, error.retry)
         except Exception as error:  # a resolver may fail in any way, and must be asked again all the same
-            return self._failed(f"{type(error).__name__}: {error}", error, None)
+            return self.failed(error)
         if self._problem:
             log.warning("%s: known again", self._label)
         self._problem, self._failures = "", 0
@@ -100,11 +100,15 @@ class Source:
             self._discovery.apply(clock())
         return max(resolution.valid, _LEAST_PAUSE)
 
+    def failed(self, error: BaseException) -> float:
+        """Take note of what came out of the resolver; returns seconds until the next time."""
+        return self._failed(f"{type(error).__name__}: {error}", error, None)
+
     @property
     def _label(self) -> str:
         return f"servers of cluster {self._discovery.cluster.name} by {self.name}"
 
-    def _failed(self, problem: str, error: Exception | None, retry: float | None) -> float:
+    def _failed(self, problem: str, error: BaseException | None, retry: float | None) -> float:
         if problem != self._problem:  # once, not at each of perhaps thousands of times
             self._problem = problem
             kept = f"the {len(self.found)} known stay" if self.found else "none is known yet"

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from pyrox.config_clusters import MOST_WEIGHT
 from pyrox.errors import PyroxError
 from pyrox.settings import DiscoverySettings, ServerSettings
 from pyrox.upstreams.resolver import Found, Resolution, ResolveError, Resolver
 from pyrox.upstreams.server import parse_server, server_at
 
 _FAMILIES = ("A", "AAAA")
-_LARGEST_WEIGHT = 100  # of a member; SRV records have up to 65535
 
 
 class LookupFailed(PyroxError):
@@ -145,5 +145,5 @@ def _weighted(services: Iterable[Service]) -> Iterator[tuple[Service, int]]:
     for service in ordered:
         most[service.priority] = max(most.get(service.priority, 0), service.weight)
     for service in ordered:
-        scale = min(1.0, _LARGEST_WEIGHT / (most[service.priority] or 1))
+        scale = min(1.0, MOST_WEIGHT / (most[service.priority] or 1))
         yield service, max(1, round(service.weight * scale))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyrox.config_clusters import parse_cluster_server
+from pyrox.config_clusters import MOST_WEIGHT, parse_cluster_server
 from pyrox.errors import PyroxError
 from pyrox.upstreams.server import Server, parse_server, server_at
 
@@ -31,11 +31,19 @@ class ResolveError(PyroxError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A server that was found, with its weight and its role."""
+    """A server that was found, with its weight, from 1 to 100, and its role."""
 
     server: Server
     weight: int = 1
     is_backup: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.server, Server):
+            raise TypeError(f"{self.server!r} is no Server; make a Found by parse_found")
+        if not 1 <= self.weight <= MOST_WEIGHT:  # by one of 0 nobody could take turns
+            raise ValueError(
+                f"{self.server} has weight {self.weight}, which is not one from 1 to {MOST_WEIGHT}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,13 @@ class Resolution:
 
     servers: Sequence[Found]
     valid: float = 0.0
+
+    def __post_init__(self) -> None:
+        for server in self.servers:
+            if not isinstance(server, Found):
+                raise TypeError(f"{server!r} is no Found; make one by parse_found")
+        if not isinstance(self.valid, int | float):
+            raise TypeError(f"valid is a number of seconds, not {self.valid!r}")
 
 
 class Resolver:

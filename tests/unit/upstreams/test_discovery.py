@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from pyrox.upstreams.discovering import make_discoveries
 from pyrox.upstreams.discovery import Discovery
 from pyrox.upstreams.dns import NoRecords, Records
 from pyrox.upstreams.member import Member
-from pyrox.upstreams.resolver import Resolution, ResolveError, Resolver, parse_found
+from pyrox.upstreams.resolver import Found, Resolution, ResolveError, Resolver, parse_found
 from pyrox.upstreams.server import Server, parse_server
 
 HERE = "tests.unit.upstreams.test_discovery"
@@ -101,6 +102,35 @@ def test_last_servers_stay_when_none_are_known(
     assert "the 1 known stay" in loud[0].getMessage()
     assert bool(loud[0].exc_info) is isinstance(failure, RuntimeError)
     assert loud[1].getMessage() == "servers of cluster c by script: known again"
+
+
+SERVER = parse_server("http://b")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: Resolution(["http://b"]), "'http://b' is no Found"),  # type: ignore[list-item]
+        (lambda: Resolution([Found("http://b")]), "is no Server"),  # type: ignore[arg-type]
+        (lambda: Resolution([Found(SERVER, 0)]), "weight 0"),
+        (lambda: Resolution([Found(SERVER, 101)]), "weight 101"),
+        (lambda: Resolution([Found(SERVER)], None), "not None"),  # type: ignore[arg-type]
+        (lambda: [SERVER], "AttributeError"),
+    ],
+)
+def test_resolver_that_returns_nonsense_has_failed_and_is_asked_again(
+    make: Callable[[], Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Wrong(Resolver):
+        def resolve(self) -> Resolution:
+            return make()  # type: ignore[no-any-return]
+
+    bench = Bench(["http://a"])
+    bench.refresh()
+    bench.discovery.sources[0].resolver = Wrong()
+    assert bench.refresh() == 1.0
+    assert bench.urls() == ["http://a"]
+    assert reason in caplog.text
 
 
 def test_resolver_may_say_when_to_ask_again() -> None:
