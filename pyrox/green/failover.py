@@ -90,7 +90,7 @@ class Stay:
                 log.info("%s: %s; trying again", place.member.server, error)
                 error.__traceback__ = None  # its frames hold the error
             else:
-                found = self._after_answer(place.member, answer)
+                found = self._after_answer(answer)
                 if found is None:
                     return answer
             place, pause = found
@@ -187,8 +187,8 @@ class Stay:
         place = self._place_for_retry(member)
         return (place, self._pause()) if place else None
 
-    def _after_answer(self, member: Member, answer: Answer) -> tuple[Place, float] | None:
-        response = answer[1]
+    def _after_answer(self, answer: Answer) -> tuple[Place, float] | None:
+        member, response = answer[0].member, answer[1]  # of a hedge, perhaps
         if response._status not in self.guard.rules.retry.statuses or not self._may_retry():
             return None
         self.tried = (*self.tried, member)

@@ -352,6 +352,13 @@ def test_loser_is_closed_and_its_place_free(rig: Rig) -> None:
     assert bench.is_empty()
 
 
+def test_after_a_bad_answer_to_a_hedge_the_next_is_not_the_server_that_gave_it(rig: Rig) -> None:
+    rules = GuardRules(retry=ANYTHING, hedge_after=0.01, least_retries=100)
+    bench = Bench(connected_and_waiting, 503, 200, rules=rules)
+    assert bench.forward("GET", exchange_of(rig)).status == 200
+    assert bench.asked[2] is bench.asked[0]
+
+
 def test_cancelled_exchange_ends_both(rig: Rig) -> None:
     bench = Bench(connected_and_waiting, connected_and_waiting, rules=HEDGED)
     exchange = exchange_of(rig)
