@@ -16,7 +16,7 @@ from pyrox.http.message import Response
 if TYPE_CHECKING:
     from pyrox.green.attempt import UpstreamExchange
     from pyrox.green.pool import UpstreamPool
-    from pyrox.green.waiting import Wait
+    from pyrox.green.waiting import Interruptible, Wait
 
 
 class LiveExchange(Exchange):
@@ -33,7 +33,7 @@ class LiveExchange(Exchange):
         self.request_reader: BodyReader | None = None  # the request's body, while it arrives
         self.attempts: list[UpstreamExchange] = []
         self.connecting: SocketStream | None = None  # a new connection on its way
-        self.waits: tuple[Wait, ...] = ()  # for something that is no connection
+        self.waits: tuple[Wait | Interruptible, ...] = ()  # for something that is no connection
         self.cancelled: ProxyError | None = None
         self.timer: Any = None  # of the whole exchange, when it has one
 

@@ -16,6 +16,7 @@ from pyrox.errors import ConnectError, ProxyError, UpstreamClosed, UpstreamTimeo
 from pyrox.green.stream import StreamSettings, UpstreamStream
 from pyrox.green.tls import RawSocket, TlsUpstreamStream
 from pyrox.green.tls_contexts import UpstreamTls
+from pyrox.green.waiting import Interruptible
 from pyrox.http.head import check_partial_response_head
 from pyrox.http.head_cache import HeadCache
 from pyrox.http.message import Response
@@ -100,14 +101,14 @@ class Connector:
         Raises ``ConnectError`` (502), ``UpstreamTimeout`` (504, retryable): nothing was sent.
         """
         failure: ProxyError = ConnectError(f"{server}: no address", proxy_status="dns_error")
-        for family, address in self._addresses(server):
+        for family, address in self._addresses(server, exchange):
             try:
                 return UpstreamConnection(server, self._open(server, family, address, exchange))
             except (ConnectError, UpstreamTimeout) as error:
                 failure = error
         raise failure
 
-    def _addresses(self, server: Server) -> list[tuple[int, Any]]:
+    def _addresses(self, server: Server, exchange: LiveExchange | None = None) -> list[tuple[int, Any]]:
         if server.path is not None:
             return [(socket.AF_UNIX, server.path)]
         limit = gevent.Timeout(self._timeouts.upstream_connect or None)
@@ -117,7 +118,7 @@ class Connector:
             )  # here, because gevent prints what fails in its threads
             if numeric := _numeric_address(name, server.port):
                 return numeric
-            with limit:
+            with limit, Interruptible(exchange):
                 found = gevent_socket.getaddrinfo(name, server.port, type=socket.SOCK_STREAM)
         except gevent.Timeout as timeout:
             if timeout is not limit:

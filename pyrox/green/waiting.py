@@ -1,10 +1,15 @@
-"""``Wait``: a pause, or a wait for something that is no socket, which the end of an exchange ends, too."""
+"""``Wait``: a pause, or a wait for something that is no socket, which the end of an exchange ends, too.
+
+``Interruptible``: code that waits in its own way, and that the end of an exchange ends all the same.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import gevent
 from gevent.event import Event
+from greenlet import getcurrent
 
 if TYPE_CHECKING:
     from pyrox.green.exchange import LiveExchange
@@ -49,3 +54,33 @@ class Wait:
             raise self._failure
         self._event.clear()
         return bool(is_awake)
+
+
+class Interruptible:
+    """A ``with`` block that raises what ``owner`` is cancelled with, whatever it waits for then."""
+
+    def __init__(self, owner: LiveExchange | None) -> None:
+        self._owner = owner
+        self._greenlet: Any = None  # that is in the block
+
+    def __enter__(self) -> None:
+        owner = self._owner
+        if owner is None:
+            return
+        if owner.cancelled is not None:
+            raise owner.cancelled
+        self._greenlet = getcurrent()
+        owner.waits += (self,)
+
+    def __exit__(self, *_: object) -> None:
+        self._greenlet = None
+        if self._owner is not None:
+            self._owner.waits = tuple(wait for wait in self._owner.waits if wait is not self)
+
+    def fail(self, error: BaseException) -> None:
+        """Raise ``error`` in the block."""
+        gevent.get_hub().loop.run_callback(self._throw, error)
+
+    def _throw(self, error: BaseException) -> None:
+        if self._greenlet is not None:
+            self._greenlet.throw(error)

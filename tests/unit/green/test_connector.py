@@ -6,11 +6,13 @@ import errno
 import socket
 from types import SimpleNamespace
 
+import gevent
 import pytest
 
 from pyrox.config import parse_settings
-from pyrox.errors import ConnectError
+from pyrox.errors import ClientGone, ConnectError, ProxyError, UpstreamTimeout
 from pyrox.green import upstream
+from pyrox.green.exchange import LiveExchange
 from pyrox.green.stream import StreamSettings
 from pyrox.green.upstream import Connector
 from pyrox.upstreams.server import parse_server
@@ -48,6 +50,25 @@ def test_name_is_looked_up_and_each_of_its_addresses_may_be_tried(
     monkeypatch.setattr(upstream.gevent_socket, "getaddrinfo", look_up)
     found = connector._addresses(parse_server("http://app.test"))
     assert found == [(socket.AF_INET, ("10.0.0.1", 80)), (socket.AF_INET, ("10.0.0.2", 80))]
+
+
+@pytest.mark.parametrize("error", [ClientGone("left"), UpstreamTimeout("the exchange took too long")])
+def test_end_of_the_exchange_ends_the_look_up_of_a_name(
+    rig: Rig, connector: Connector, monkeypatch: pytest.MonkeyPatch, error: ProxyError
+) -> None:
+    exchange = LiveExchange(rig.client()[0], "10.0.0.1", 0.0)
+
+    def look_up(*_: object, **__: object) -> object:
+        gevent.spawn(exchange.cancel, error)
+        gevent.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(upstream.gevent_socket, "getaddrinfo", look_up)
+    for _ in range(2):  # and nobody begins another one then
+        with pytest.raises(type(error)) as raised:
+            connector.connect(parse_server("http://app.test"), exchange)
+        assert raised.value is error
+    assert exchange.waits == ()
 
 
 class NarrowSocket:
