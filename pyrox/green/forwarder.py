@@ -89,7 +89,7 @@ class Forwarder:
                 if isinstance(error, StaleConnection):
                     fresh = True
                 else:
-                    if cluster.listens:
+                    if cluster.listens and not _is_late_by_its_client(exchange):
                         cluster.failed(member, now - started, now, refused=error.retryable)
                     if not error.retryable:
                         raise
@@ -231,6 +231,11 @@ def _next_member(
     with suppress(NoHealthyServer):
         return cluster.choose(request, now, tried)
     raise failure  # what the last server did says more than that none is left
+
+
+def _is_late_by_its_client(exchange: LiveExchange | None) -> bool:
+    """Whether the time of the exchange was over before its server had the whole request."""
+    return exchange is not None and exchange.cancelled is not None and exchange.is_uploading
 
 
 def _may_repeat(attempt: UpstreamExchange) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
+import gevent
 import pytest
 
-from pyrox.errors import ConnectError, UpstreamClosed
+from pyrox.errors import ConnectError, UpstreamClosed, UpstreamTimeout
 from pyrox.green.upstream import State
+from pyrox.upstreams.member import Member
+from pyrox.upstreams.watcher import Watcher
 from tests.unit.green.bench import OK, Bench, Serve, request_of, reset_after, sent, serve, wait_for_bytes
 from tests.unit.green.rig import Rig
 
@@ -75,3 +79,32 @@ def test_when_every_server_refuses_the_last_refusal_is_told(rig: Rig) -> None:
     bench = Bench(rig, None, None)
     with pytest.raises(ConnectError, match=r"two\.test"):
         bench.forward(request_of())
+
+
+# --- whose fault it was
+
+
+class Blames(Watcher):
+    def __init__(self) -> None:
+        self.members: list[Member] = []
+
+    def failed(self, member: Member, seconds: float, now: float) -> None:
+        self.members.append(member)
+
+
+@pytest.mark.parametrize(("method", "blames"), [("GET", 1), ("POST", 0)])
+def test_server_is_not_blamed_for_an_exchange_that_takes_too_long_to_upload(
+    rig: Rig, method: str, blames: int
+) -> None:
+    def never_ending() -> Iterator[bytes]:
+        yield b"a piece"
+        gevent.sleep(60)
+
+    bench = Bench(rig, wait_for_bytes)
+    bench.cluster.watch(watcher := Blames())
+    request = request_of(method, never_ending() if method == "POST" else b"")
+    exchange = bench.exchange(request)
+    gevent.spawn_later(0.01, exchange.cancel, UpstreamTimeout("the exchange took too long"))
+    with pytest.raises(UpstreamTimeout):
+        bench.forward(request)
+    assert len(watcher.members) == blames
