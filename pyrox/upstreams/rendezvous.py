@@ -69,9 +69,10 @@ def _highest(word: int, factors: list[tuple[int, Member]], is_even: bool) -> Mem
     if is_even:
         numbers: list[float] = [word * factor & _WORD for factor, _ in factors]
     else:
-        # A number of 64 bits as one between 0 and 1, neither of which it may be.
+        # A number of 64 bits as one between 0 and 1, neither of which it may be; a float has room for 52.
         numbers = [
-            member.weight / -log(((word * factor & _WORD) + 0.5) / (_WORD + 2)) for factor, member in factors
+            member.weight / -log(((word * factor & _WORD) >> 12) * 2.0**-52 + 2.0**-53)
+            for factor, member in factors
         ]
     return factors[numbers.index(max(numbers))][1]
 

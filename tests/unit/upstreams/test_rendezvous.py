@@ -15,7 +15,7 @@ from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.lineup import Lineup
 from pyrox.upstreams.member import Member
 from pyrox.upstreams.policy import RoundRobin
-from pyrox.upstreams.rendezvous import Hash, key_of
+from pyrox.upstreams.rendezvous import Hash, _highest, key_of
 from tests.unit.upstreams.kit import NOW, furthest, members, name_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,6 +43,12 @@ def test_shares_of_the_keys_are_the_weights(weights: tuple[int, ...]) -> None:
     found = owners(group)
     # 2 % of all, and, where there are many members, 10 % of each one's share.
     assert furthest(found, group) < min(0.02, 0.1 / len(weights))
+
+
+@pytest.mark.parametrize("word", [0, 1, (1 << 64) - 1])
+def test_no_number_is_so_high_or_so_low_that_there_is_no_logarithm(word: int) -> None:
+    light, heavy = members(1, 3)
+    assert _highest(word, [(1, light), (1, heavy)], is_even=False) is heavy
 
 
 @pytest.mark.parametrize("key", ["{}", "/images/{}.png", "{:020d}", "10.0.{}.1", "{0}-{0}-{0}"])
