@@ -80,9 +80,12 @@ class Applications:
             body = body_file(request._body if is_here else _incoming(call, exchange, limit))  # type: ignore[arg-type]
             environ = make_environ(request, body, _length_of(request), errors, self._multiprocess)
             try:
-                return call.run(self._known[call.url], environ)
+                response = call.run(self._known[call.url], environ)
             finally:
                 errors.flush()
+            if seconds is not None and not limit.pending:
+                raise late  # frameworks make an answer of every exception, of this one, too
+            return response
 
 
 class ApplicationCall:
@@ -248,9 +251,11 @@ def _incoming(call: ApplicationCall, exchange: LiveExchange | None, limit: geven
     while True:
         was_pending = limit.pending
         limit.cancel()
-        piece = next(pieces, b"")
-        if was_pending:
-            limit.start()
+        try:
+            piece = next(pieces, b"")
+        finally:
+            if was_pending:
+                limit.start()
         if not piece:
             return
         yield piece

@@ -237,6 +237,11 @@ def test_application_that_gives_no_answer_is_interrupted(client: Client) -> None
     assert client.ask(get("/sleeps")).status == 504
 
 
+def test_what_a_framework_makes_of_the_interruption_is_no_answer(client: Client) -> None:
+    assert client.ask(get("/catches")).status == 504
+    assert client.ask(at("late.test", "/catches")).status == 504
+
+
 def test_exchange_that_takes_too_long_interrupts_its_application(client: Client) -> None:
     assert client.ask(at("late.test", "/sleeps")).status == 504
 

@@ -137,6 +137,15 @@ def do_sleeps(environ: Environ, start_response: Start) -> Iterable[bytes]:
     return []
 
 
+def do_catches(environ: Environ, start_response: Start) -> Iterable[bytes]:
+    """What every framework does."""
+    try:
+        time.sleep(1000)
+    except Exception:
+        start_response("500 Internal Server Error", [])
+    return [b"a page about it"]
+
+
 def do_counts_bytes(environ: Environ, start_response: Start) -> Iterable[bytes]:
     size = 0
     while piece := environ["wsgi.input"].read(1 << 16):
