@@ -26,7 +26,8 @@ class FileResolver(Resolver):
     def __init__(self, path: str) -> None:
         self._path = path
         self._found: Resolution | None = None
-        self._read: Stamp | None = None  # of what was read last
+        self._read: Stamp | None = None  # of what was right last
+        self._wrong: tuple[Stamp, str] | None = None  # of what was wrong last, and why
         self._seen: Stamp | None = None  # of what was there at the last look
 
     def resolve(self) -> Resolution:
@@ -36,6 +37,8 @@ class FileResolver(Resolver):
             if self._found is not None:
                 if stamp == self._read:
                     return self._found
+                if self._wrong is not None and self._wrong[0] == stamp:
+                    raise ResolveError(self._wrong[1], _POLL)  # at no more cost than a look
                 if stamp != self._seen:
                     self._seen = stamp
                     return Resolution(self._found.servers, _SETTLE)
@@ -45,7 +48,11 @@ class FileResolver(Resolver):
                 raise ResolveError(f"{self._path} changes while it is read", _SETTLE)
         except OSError as error:
             raise ResolveError(f"{self._path} cannot be read: {error.strerror}", _POLL) from None
-        self._found = Resolution(self._parse(content), _POLL)
+        try:
+            self._found = Resolution(self._parse(content), _POLL)
+        except ResolveError as error:
+            self._wrong = stamp, str(error)
+            raise
         self._read = stamp
         return self._found
 

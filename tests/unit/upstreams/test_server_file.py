@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pyrox.upstreams.resolver import ResolveError, parse_found
+from pyrox.upstreams import server_file
+from pyrox.upstreams.resolver import Found, ResolveError, parse_found
 from pyrox.upstreams.server_file import FileResolver, parse_servers
 
 GOOD = "http://10.0.0.1:80\nhttp://10.0.0.2:80 weight=3\n"
@@ -93,6 +94,24 @@ def test_what_is_wrong_is_told_by_its_line_and_the_next_good_file_is_used(
     rewrite(path, "http://10.0.0.9:80\n")
     resolver.resolve()
     assert urls(resolver) == ["http://10.0.0.9:80"]
+
+
+def test_file_that_is_wrong_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = FileResolver(str(path))
+    resolver.resolve()
+    read: list[str] = []
+
+    def parse(text: str) -> list[Found]:
+        read.append(text)
+        return parse_servers(text)
+
+    monkeypatch.setattr(server_file, "parse_servers", parse)
+    rewrite(path, "http//x")
+    resolver.resolve()
+    for _ in range(3):
+        with pytest.raises(ResolveError, match="line 1"):
+            resolver.resolve()
+    assert read == ["http//x"]
 
 
 def test_file_that_is_gone_is_a_failure_until_it_is_back(path: Path) -> None:
