@@ -20,7 +20,7 @@ from pyrox.routing.predicates import compile_rule
 from pyrox.routing.rule import And, Call, Not, Rule
 from pyrox.routing.subject import Subject, host_of
 from pyrox.routing.table import RouteTable
-from pyrox.settings import RawOptions, RouteSettings, Settings
+from pyrox.settings import ClusterSettings, RawOptions, RouteSettings, Settings
 from pyrox.upstreams.building import DEFAULT_CLUSTER, make_clusters
 
 _FIXED = ("hash", "sticky")  # what they choose does not depend on what was chosen before
@@ -45,7 +45,8 @@ class Explanation:
     * ``status``: that of the answer that Pyrox makes itself, None when a server is asked; ``reason`` says
       why, ``location`` is where a redirect leads.
     * ``clusters``: name and share of each that may be asked; ``server``: the one that would be chosen of the
-      first, and whether that is certain; ``target``: what it is asked for.
+      first, and whether that is certain; ``timeouts``: those of that one, too; ``target``: what it is asked
+      for.
     """
 
     host: str
@@ -89,7 +90,9 @@ def explain(settings: Settings, request: Request) -> Explanation:
     else:
         told.status, told.reason = 404, "no route takes it, and there is no default"
     if told.clusters:
-        told.server, told.is_certain = _server_of(settings, told.clusters[0][0], request)
+        name = told.clusters[0][0]
+        told.server, told.is_certain = _server_of(settings, name, request)
+        _tell_times_of_cluster(told, settings.clusters.sections.get(name))
     return told
 
 
@@ -171,6 +174,12 @@ def _tell_limits(told: Explanation, settings: Settings, route: RouteSettings | N
         own = getattr(route, name) if route is not None else None
         told.timeouts[name] = getattr(settings.timeouts, name) if own is None else own
     told.max_body_size = (route.max_body_size if route is not None else 0) or settings.limits.max_body_size
+
+
+def _tell_times_of_cluster(told: Explanation, cluster: ClusterSettings | None) -> None:
+    for name in ("try_timeout", "hedge_after"):
+        if seconds := getattr(cluster, name, 0.0):
+            told.timeouts[name] = seconds
 
 
 def _server_of(settings: Settings, name: str, request: Request) -> tuple[str, bool]:

@@ -12,6 +12,8 @@ CONFIG = """
 [clusters]
 [[users]]
 servers = http://10.0.0.1:8000, http://10.0.0.2:8000
+try_timeout = 2
+hedge_after = 300ms
 [[canary]]
 servers = http://10.0.0.9:8000
 [middleware]
@@ -82,7 +84,8 @@ def test_a_route_is_told_with_all_that_follows(explained) -> None:  # type: igno
         "cluster: users 95 %, canary 5 %",
         "server: http://10.0.0.1:8000, or another: it depends on what was sent before",
         "asked for: /x?y",
-        "timeouts: upstream_first_byte 5 s, upstream_read 60 s, exchange none",
+        "timeouts: upstream_first_byte 5 s, upstream_read 60 s, exchange none, "
+        "try_timeout 2 s, hedge_after 0.3 s",
         "max_body_size: 1024",
         "mirror: canary",
         "fallback: canary",
