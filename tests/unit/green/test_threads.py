@@ -43,3 +43,17 @@ def test_exceptions_come_back_and_are_not_printed(pool: None, capfd: pytest.Capt
         run_in_thread(int, "x")
     assert run_in_thread(int, "11", base=2) == 3
     assert capfd.readouterr() == ("", "")
+
+
+def test_names_that_are_looked_up_do_not_keep_work_waiting(pool: None) -> None:
+    """gevent looks them up in the threads of its hub, and a dead name server keeps all of these."""
+    answered = threading.Event()
+    lookups = gevent.get_hub().threadpool
+    waiting = [lookups.spawn(answered.wait, 60) for _ in range(lookups.maxsize)]
+    try:
+        with gevent.Timeout(30):
+            assert run_in_thread(int, "7") == 7
+        assert not answered.is_set()
+    finally:
+        answered.set()
+        gevent.joinall(waiting)
