@@ -27,6 +27,7 @@ Network = IPv4Network | IPv6Network
 _VIA: dict[str, Field] = {
     version: (b"via", b"Via", b"%b pyrox" % version.encode()) for version in ("1.0", "1.1")
 }
+_RECEIVED = "pyrox.received"  # in the state of a TRACE: its fields before any middleware
 _NEVER_ECHOED = frozenset((b"authorization", b"cookie"))  # RFC 9110 9.3.8
 
 
@@ -155,6 +156,8 @@ class ClientSide:
             self._add_forwarded(request)
         if request._method == "OPTIONS" or request._method == "TRACE":
             _check_max_forwards(request)
+        if request._method == "TRACE":
+            request.state[_RECEIVED] = frozenset(fields)
 
     def _receive_claims(self, request: Request, claims: list[Field]) -> None:
         fields = request.headers.fields
@@ -203,7 +206,8 @@ def _hops(value: str) -> int | None:
 def answer_last_hop(request: Request) -> Response | None:
     """Answer a TRACE or OPTIONS whose Max-Forwards is 0; count any other down and return None.
 
-    RFC 9110 7.6.2, 9.3.7, 9.3.8. To be called when the request is about to be forwarded.
+    RFC 9110 7.6.2, 9.3.7, 9.3.8. To be called when the request is about to be forwarded. A TRACE shows what
+    was received, and nothing that a middleware has added: that may be a secret between it and the upstream.
     """
     hops = _hops(request.headers.get("max-forwards", ""))
     if request.method not in ("TRACE", "OPTIONS") or hops is None:
@@ -214,7 +218,9 @@ def answer_last_hop(request: Request) -> Response | None:
     if request.method == "OPTIONS":
         return Response(204, headers={"Allow": "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE"})
     lines = [f"TRACE {request.target} HTTP/{request.version}".encode("latin-1")]
-    lines += [f[1] + b": " + f[2] for f in request.headers.fields if f[0] not in _NEVER_ECHOED]
+    received = request.state.get(_RECEIVED, ())
+    echoed = [f for f in request.headers.fields if f in received and f[0] not in _NEVER_ECHOED]
+    lines += [name + b": " + value for _, name, value in echoed]
     return Response(200, b"\r\n".join([*lines, b"", b""]), {"Content-Type": "message/http"})
 
 
