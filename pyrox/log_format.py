@@ -78,7 +78,7 @@ def _compile_combined(clock: Clock) -> Render:
         referer = agent = None
         who = b"-"
         if request is not None:
-            if request._state is not None:
+            if request._state is not None and "identity" in request._state:
                 who = escaped_user(exchange).encode()
             if request.client is not None and request.client.trusted:
                 address = request.client_address
