@@ -81,7 +81,8 @@ def _keys_of_call(call: Call) -> list[Key]:
 
 
 def _segments(path: str) -> tuple[str, ...]:
-    return tuple(path.split("/")[1:])
+    """Return the segments with the empty one before the first slash; none for an empty path."""
+    return tuple(path.split("/")) if path else ()
 
 
 def _both(one: Key, other: Key) -> Key:
@@ -104,6 +105,7 @@ class RouteIndex:
 
     def __init__(self) -> None:
         self._any = _Node()
+        self._has_any_host = False  # whether a rule stands there
         self._hosts: dict[str, _Node] = {}
         self._wild: dict[str, _Node] = {}  # by what follows the "*."
 
@@ -117,6 +119,7 @@ class RouteIndex:
 
     def _root(self, host: str) -> _Node:
         if host == ANY_HOST:
+            self._has_any_host = True
             return self._any
         if host.startswith("*."):
             return self._wild.setdefault(host[2:], _Node())
@@ -132,7 +135,8 @@ class RouteIndex:
             first, _, parent = host.partition(".")
             if first and (root := self._wild.get(parent)) is not None:
                 _walk(root, segments, found)
-        _walk(self._any, segments, found)
+        if self._has_any_host:
+            _walk(self._any, segments, found)
         if len(found) > 1:
             found.sort()
         return found
@@ -147,22 +151,20 @@ class RouteIndex:
             roots += [table[name] for table, name in self._tables(key.host, parent) if name in table]
         found: list[int] = []
         for root in roots:
-            _walk(root, ["", *key.segments], found)
+            _walk(root, key.segments, found)
         return set(found)
 
     def _tables(self, host: str, parent: str) -> list[tuple[dict[str, _Node], str]]:
         return [(self._hosts, host), (self._wild, parent)]
 
 
-def _walk(node: _Node, segments: list[str], found: list[int]) -> None:
+def _walk(node: _Node, segments: Iterable[str], found: list[int]) -> None:
     if node.prefix:
         found += node.prefix
-    children = node.children
-    for position in range(1, len(segments)):
-        if (child := children.get(segments[position])) is None:
+    for segment in segments:
+        if (child := node.children.get(segment)) is None:
             return
         node = child
-        children = node.children
         if node.prefix:
             found += node.prefix
     if node.exact:

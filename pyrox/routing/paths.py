@@ -20,7 +20,8 @@ from urllib.parse import quote
 # Beyond so many differences at once a path is nobody's honest one, and its readings are too many.
 MOST_DIFFERENCES = 4
 
-_is_odd = re.compile(r"[%\\;]|//|/\.").search
+# Whether a path has anything that could be read in two ways; nearly all have not.
+is_odd = re.compile(r"[%\\;]|//|/\.").search
 _escape = re.compile(r"%([0-9A-Fa-f]{2})")
 _KEPT = frozenset(b"%/\\?#")
 _DECODED = {
@@ -33,7 +34,7 @@ _DOTS = re.compile(r"(?:^|/)\.\.?(?:/|$)")
 
 def readings(path: str) -> tuple[str, ...] | None:
     """Return the ways to read ``path``, each once, as it stands first; None when they are too many."""
-    if _is_odd(path) is None:
+    if is_odd(path) is None:
         return (path,)
     literal = as_matched(path)
     # What differences there can be shows when everything that could be a slash is one, and what could be
@@ -64,7 +65,7 @@ def readings(path: str) -> tuple[str, ...] | None:
 
 def leads_up(path: str) -> bool:
     """Tell whether a server may find a ``..`` in ``path``, which is as sent."""
-    if _is_odd(path) is None:
+    if is_odd(path) is None:
         return False
     most = _with_slashes(_with_backslashes(_END.sub("/", as_matched(path))))
     return ".." in _without_parameters(most).split("/")

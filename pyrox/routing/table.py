@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pyrox.errors import ClientError
 from pyrox.http.message import Request
 from pyrox.routing.index import RouteIndex, keys_of, remainder
-from pyrox.routing.paths import MOST_DIFFERENCES, readings
+from pyrox.routing.paths import MOST_DIFFERENCES, is_odd, readings
 from pyrox.routing.predicates import compile_rule
 from pyrox.routing.rule import Rule
 from pyrox.routing.subject import Subject, host_of
@@ -39,8 +39,10 @@ class RouteTable:
 
         Raises ``ClientError`` 400 when servers may read its path in ways that take different routes.
         """
-        host = host_of(request)
-        paths = readings(request._target.partition("?")[0])
+        host, path = host_of(request), request._target.partition("?")[0]
+        if not is_odd(path):
+            return self._find(request, host, path)
+        paths = readings(path)
         if paths is None:
             raise ClientError(f"a path that can be read in more than {2**MOST_DIFFERENCES} ways")
         rank = self._find(request, host, paths[0])
