@@ -153,7 +153,8 @@ class Cluster:
         """
         if member.refuses:
             self._start_slowly(member, now)
-        self._rank_of(member).policy.answered(member, request, response, seconds, now)
+        if self._primary.policy.listens:
+            self._rank_of(member).policy.answered(member, request, response, seconds, now)
         for watcher in self.watchers:
             watcher.answered(member, response, seconds, now)
 

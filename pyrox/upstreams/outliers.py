@@ -75,7 +75,7 @@ class Outliers(Watcher):
         if response._status in self._rules.statuses:
             self._fail(member, f"the last answer was {response._status}", now)
             return
-        record = self._record_of(member)
+        record = self._records.get(member) or self._record_of(member)
         record.before, record.streak = record.streak, 0
         record.total += 1
         record.successes += 1
