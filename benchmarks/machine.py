@@ -1,8 +1,9 @@
-"""Whether the machine was ours: how much of its CPU went to work that is not the benchmark's."""
+"""What machine it is, and whether it was ours: how much of its CPU other work took."""
 
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import time
 from collections.abc import Sequence
@@ -13,6 +14,15 @@ from processes import Process
 QUIET = 0.1  # a larger share of other work than this is worth a warning
 _TICKS = os.sysconf("SC_CLK_TCK")
 _IDLE = (3, 4)  # the places of idle and iowait in the first line of /proc/stat
+
+
+def describe() -> str:
+    """Return in a line what the figures were measured on: processor, cores, kernel, Python."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cores = f"{os.cpu_count()} cores"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return ", ".join([*models[:1], cores, f"Linux {platform.release().partition('-')[0]}", python])
 
 
 class OtherWork:

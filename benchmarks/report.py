@@ -134,7 +134,20 @@ def ratio_table(result: Result) -> list[str]:
     for ours in result.pyroxes:
         if ours in result.slices:
             lines += [_ratio_line(result, ours, name, budgets.get(name)) for name in _peers_of(result, ours)]
-    return lines
+    return lines + _throughput_lines(result)
+
+
+def _throughput_lines(result: Result) -> list[str]:
+    """Compare what the builds of Pyrox got done, by the median: what more workers are worth."""
+    first, *others = result.pyroxes
+    if first not in result.slices:
+        return []
+    rate = figures(result, first).requests_per_second
+    return [
+        f"  {f'req/s of {name} / {first}':26}{figures(result, name).requests_per_second / rate:6.2f}"
+        for name in others
+        if name in result.slices
+    ]
 
 
 def _is_measured(result: Result, peer: str) -> bool:
@@ -186,6 +199,7 @@ def as_json(result: Result) -> Mapping[str, Any]:
     ]
     return {
         "workload": result.workload.name,
+        "title": result.workload.title,
         "unit": result.workload.unit,
         "other_work": result.other_work,
         "figures": {name: asdict(figures(result, name)) for name in result.slices},

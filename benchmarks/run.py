@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import random
 import ssl
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import report
 from load import LoadError
-from machine import OtherWork
+from machine import OtherWork, describe
 from origin import LARGE_BODY, SMALL_BODY, Origin, make_certificate, running_origin
 from processes import Process, StartError, exit_on_signals, free_ports, scratch
 from report import Result, Slice
@@ -74,6 +73,8 @@ def start_all(
     running: Running = {}
     for variant in variants:
         try:
+            if workload.keeps_alive and not variant.keeps_alive:
+                raise Missing("answers only the first request of a connection")
             site = bench.site(variant, workload)
             process = stack.enter_context(variant.start(site))
         except (Missing, StartError) as reason:
@@ -148,6 +149,7 @@ def parse_arguments() -> argparse.Namespace:
         "--limit", type=float, default=45, metavar="MINUTES", help="start no round after this (%(default)s)"
     )
     option("--only-ratios", action="store_true", help="leave the absolute figures out")
+    option("--workers", type=int, default=1, metavar="N", help="measure Pyrox with N workers, too")
     option("--json", type=Path, metavar="FILE", help="write slices, figures and ratios there too")
     option(
         "--pyrox-command",
@@ -161,7 +163,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     names = chosen(arguments.workloads, dict(WORKLOADS), "workload")
-    variants = chosen_variants(arguments.pyrox_command, arguments.peers)
+    variants = chosen_variants(arguments.pyrox_command, arguments.workers, arguments.peers)
     deadline = time.monotonic() + arguments.limit * 60
     results: list[Result] = []
     with scratch() as directory, running_origin(directory / "origin") as origin:
@@ -171,8 +173,9 @@ def run(arguments: argparse.Namespace) -> None:
             results.append(result)
             print(report.text(result, arguments.only_ratios), flush=True)
     if arguments.json:
-        run_as = {"rounds": arguments.rounds, "slice_seconds": arguments.slice, "cores": os.cpu_count()}
-        everything = {**run_as, "results": [report.as_json(result) for result in results]}
+        run_as = {"rounds": arguments.rounds, "slice_seconds": arguments.slice}
+        measured = [report.as_json(result) for result in results]
+        everything = {"machine": describe(), "command": sys.argv, **run_as, "results": measured}
         arguments.json.write_text(json.dumps(everything, indent=1))
 
 

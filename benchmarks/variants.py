@@ -80,11 +80,15 @@ Prepare = Callable[[Site], Launch]
 
 @dataclass(frozen=True)
 class Variant:
-    """A name and how to prepare it; ``is_pyrox`` marks those the budgets are about."""
+    """A name and how to prepare it; ``is_pyrox`` marks those the budgets are about.
+
+    ``keeps_alive``: whether it answers a second request of a connection.
+    """
 
     name: str
     prepare: Prepare
     is_pyrox: bool = False
+    keeps_alive: bool = True
 
     def start(self, site: Site) -> Process:
         """Start it on ``site`` and wait until it listens. Raises ``Missing`` or ``StartError``."""
@@ -132,11 +136,16 @@ def nginx(site: Site) -> Launch:
 def haproxy(site: Site) -> Launch:
     binary = executable("haproxy", "Debian: haproxy")
     flags = ""
-    if site.certificate:  # HAProxy wants both in one file
-        pair = site.directory / "pair.pem"
-        pair.write_text(site.certificate.cert.read_text() + site.certificate.key.read_text())
-        flags = f" ssl crt {pair}"
+    if site.certificate:
+        flags = f" ssl crt {_certificate_and_key(site, site.certificate)}"
     return Launch([binary, "-db", "-f", str(site.render("haproxy.cfg", listen_flags=flags))])
+
+
+def _certificate_and_key(site: Site, certificate: Certificate) -> Path:
+    """Write both into one file, as some want them."""
+    pair = site.directory / "pair.pem"
+    pair.write_text(certificate.cert.read_text() + certificate.key.read_text())
+    return pair
 
 
 def envoy(site: Site) -> Launch:
@@ -164,10 +173,29 @@ def caddy(site: Site) -> Launch:
 
 
 def aiohttp(site: Site) -> Launch:
-    command = [sys.executable, "-c", "import aiohttp"]
-    if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode:
-        raise Missing("aiohttp not importable (PyPI: aiohttp)")
+    _need_module("aiohttp", "aiohttp")
     return Launch([sys.executable, *_script(site, "aiohttp_proxy.py")])
+
+
+def proxy_py(site: Site) -> Launch:
+    _need_module("proxy", "proxy.py")
+    return Launch([sys.executable, *_script(site, "proxy_py.py")])
+
+
+def mitmproxy(site: Site) -> Launch:
+    binary = executable("mitmdump", "PyPI: mitmproxy, in an environment of its own, on PATH")
+    upstream = f"reverse:http://127.0.0.1:{site.origin_port}"
+    options = ["--set", f"confdir={site.directory}", "--set", "stream_large_bodies=64k"]
+    if site.certificate:
+        options += ["--certs", str(_certificate_and_key(site, site.certificate))]
+    listen = ["--listen-host", "127.0.0.1", "--listen-port", str(site.port)]
+    return Launch([binary, "--mode", upstream, *listen, *options])
+
+
+def _need_module(name: str, package: str) -> None:
+    command = [sys.executable, "-c", f"import {name}"]
+    if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode:
+        raise Missing(f"{name} not importable (PyPI: {package})")
 
 
 def node(site: Site) -> Launch:
@@ -178,12 +206,13 @@ def node(site: Site) -> Launch:
     return Launch([binary, *_script(site, "node_proxy.js")])
 
 
-def pyrox(name: str = "pyrox", command: str | None = None) -> Variant:
+def pyrox(name: str = "pyrox", command: str | None = None, workers: int = 1) -> Variant:
     """Pyrox as ``command`` starts it; ``None`` is this checkout on this Python."""
 
     def prepare(site: Site) -> Launch:
         tls = "[ssl]\ncert_file = {0.cert}\nkey_file = {0.key}"
-        config = site.render("pyrox.ini", tls=tls.format(site.certificate) if site.certificate else "")
+        tls = tls.format(site.certificate) if site.certificate else ""
+        config = site.render("pyrox.ini", tls=tls, workers=workers)
         arguments = ["-c", str(config), "--bind", f"127.0.0.1:{site.port}"]
         if command is not None:
             return Launch([*shlex.split(command), *arguments])
@@ -193,8 +222,8 @@ def pyrox(name: str = "pyrox", command: str | None = None) -> Variant:
 
 
 PEERS = {
-    peer.__name__: Variant(peer.__name__, peer)
-    for peer in (relay, nginx, haproxy, envoy, caddy, aiohttp, node)
+    peer.__name__: Variant(peer.__name__, peer, keeps_alive=peer is not proxy_py)
+    for peer in (relay, nginx, haproxy, envoy, caddy, aiohttp, node, proxy_py, mitmproxy)
 }
 
 
@@ -206,9 +235,14 @@ def chosen(names: str, known: Mapping[str, object], what: str) -> list[str]:
     return wanted
 
 
-def chosen_variants(commands: Sequence[str], peers: str) -> list[Variant]:
-    """Return this checkout's Pyrox, one for each ``NAME=COMMAND``, and the ``peers`` of a comma list."""
+def chosen_variants(commands: Sequence[str], workers: int, peers: str) -> list[Variant]:
+    """Return this checkout's Pyrox, one for each ``NAME=COMMAND``, and the ``peers`` of a comma list.
+
+    With more than one of ``workers``, this checkout's Pyrox with so many is the second.
+    """
     variants = [pyrox()]
+    if workers > 1:
+        variants.append(pyrox(f"{workers} workers", workers=workers))
     for given in commands:
         name, separator, command = given.partition("=")
         if not separator or name in ("pyrox", *PEERS):

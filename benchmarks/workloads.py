@@ -31,7 +31,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Workload:
-    """One kind of traffic. ``per_byte``: the figure is CPU ms per GB of body, else CPU us per request."""
+    """One kind of traffic. ``per_byte``: the figure is CPU ms per GB of body, else CPU us per request.
+
+    ``keeps_alive``: connections carry more than one request.
+    """
 
     name: str
     title: str
@@ -40,6 +43,7 @@ class Workload:
     path: str = "/small"
     tls: bool = False
     per_byte: bool = False
+    keeps_alive: bool = True
     slices: int = 1  # this many times the usual slice, where starting up would weigh too much
 
     @property
@@ -76,7 +80,13 @@ WORKLOADS = {
         Workload(
             "post", "1 KiB POST, keep-alive", _wrk("post", "/sink"), (Budget("relay", 1.3, 1.15),), "/sink"
         ),
-        Workload("close", "connection per request", _wrk("close"), (Budget("envoy", 1.2, 1.0),)),
+        Workload(
+            "close",
+            "connection per request",
+            _wrk("close"),
+            (Budget("envoy", 1.2, 1.0),),
+            keeps_alive=False,
+        ),
         Workload(
             "download", "10 MiB download", _download, (Budget("envoy", 0.8, 0.45),), "/large", per_byte=True
         ),
@@ -90,7 +100,12 @@ WORKLOADS = {
             slices=2,
         ),
         Workload(
-            "tls-new", "TLS, new connection per request", _new_tls, (Budget("nginx", 1.3, 1.1),), tls=True
+            "tls-new",
+            "TLS, new connection per request",
+            _new_tls,
+            (Budget("nginx", 1.3, 1.1),),
+            tls=True,
+            keeps_alive=False,
         ),
     )
 }
