@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import timeit
 from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from report import verdict
+from turns import least_of_each
 
 import pyrox.filtering as filtering
 from pyrox.config import parse_settings
@@ -93,16 +93,6 @@ def request_maker(pipeline: str) -> Callable[[], object]:
     return one_request
 
 
-def least_of_each(makers: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Return the least microseconds of one request, by variant; they take turns, so noise falls on all."""
-    least = dict.fromkeys(makers, float("inf"))
-    for _ in range(repeats):
-        for name, one_request in makers.items():
-            seconds = timeit.timeit(one_request, number=CALLS) / CALLS
-            least[name] = min(least[name], seconds * 1e6)
-    return least
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -111,7 +101,7 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     makers = {name: request_maker("") for name in ("bare", "no pipeline")}
     makers |= {lifetime: request_maker(PIPELINE + lifetime) for lifetime in LIFETIMES}
-    least = least_of_each(makers, repeats)
+    least = least_of_each(makers, repeats, CALLS)
     bare = least.pop("bare")
     print(f"microseconds added by a request-head and a response-head filter; budget {MUST:g}, aim {AIM:g}")
     print(
