@@ -1,6 +1,6 @@
 # Each thing a person does has one verb here; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help start demo test lint format docs dist deb bench load soak ci clean
+.PHONY: help start demo test lint format docs dist deb bench chart load soak ci clean
 
 DEV := ./pyrox_dev.sh
 
@@ -36,6 +36,14 @@ deb:  ## build the Debian package into dist/
 
 bench:  ## measure Pyrox beside other proxies; ARGS= goes to benchmarks/run.py
 	$(DEV) python benchmarks/run.py $(ARGS)
+
+# The peers of the README's chart; those that are not installed are left out.
+CHART = --workloads get,post,close,download,tls --peers relay,nginx,haproxy,envoy,aiohttp,node,proxy_py,mitmproxy
+
+chart:  ## measure Pyrox beside other proxies, and draw docs/performance.svg
+	mkdir -p build
+	$(DEV) python benchmarks/run.py $(CHART) --json build/figures.json $(ARGS)
+	$(DEV) python benchmarks/chart.py build/figures.json docs/performance.svg
 
 load:  ## 200 users for a minute against a proxy that is started; ARGS= goes to locust
 	$(DEV) python -m pip install --quiet -e '.[load]'
