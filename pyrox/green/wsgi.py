@@ -83,8 +83,11 @@ class Applications:
                 response = call.run(self._known[call.url], environ)
             finally:
                 errors.flush()
+            # Frameworks make an answer of every exception, of these, too.
+            if call.refused is not None:
+                raise call.refused
             if seconds is not None and not limit.pending:
-                raise late  # frameworks make an answer of every exception, of this one, too
+                raise late
             return response
 
 
@@ -92,9 +95,10 @@ class ApplicationCall:
     """One call of the application at ``url`` for ``request``, until its response is closed.
 
     ``may_read``: the application may still read the request's body, while it makes that of its response.
+    ``refused``: what is wrong with that body, or with who sends it.
     """
 
-    __slots__ = ("_call", "_clock", "_ended", "_greenlet", "may_read", "request", "url")
+    __slots__ = ("_call", "_clock", "_ended", "_greenlet", "may_read", "refused", "request", "url")
 
     def __init__(self, url: str, request: Request, clock: Deadlines) -> None:
         self.url = url
@@ -104,6 +108,7 @@ class ApplicationCall:
         self._greenlet: Any = None  # that the application runs in, while it does
         self._ended: BaseException | None = None  # what it was interrupted by, or is to be
         self.may_read = False
+        self.refused: ProxyError | None = None
 
     def run(self, application: Application, environ: dict[str, Any]) -> Response:
         """Call the application up to its head; raises what ``Applications.answer`` does."""
@@ -253,6 +258,9 @@ def _incoming(call: ApplicationCall, exchange: LiveExchange | None, limit: geven
         limit.cancel()
         try:
             piece = next(pieces, b"")
+        except ProxyError as error:
+            call.refused = error
+            raise
         finally:
             if was_pending:
                 limit.start()

@@ -50,6 +50,7 @@ CONFIG: Config = {
         "mixed": route("Host(`mixed.test`)", cluster="mixed"),
         "flaky": route("Host(`flaky.test`)", cluster="flaky"),
         "hedged": route("Host(`hedged.test`)", cluster="hedged", upstream_first_byte="0"),
+        "short": route("Host(`short.test`)", cluster=APP, max_body_size="10"),
         "late": route("Host(`late.test`)", cluster=APP, exchange="0.2", upstream_first_byte="0"),
     },
 }
@@ -244,6 +245,13 @@ def test_what_a_framework_makes_of_the_interruption_is_no_answer(client: Client)
 
 def test_exchange_that_takes_too_long_interrupts_its_application(client: Client) -> None:
     assert client.ask(at("late.test", "/sleeps")).status == 504
+
+
+@pytest.mark.parametrize(("chunk", "status"), [(b"b\r\n12345678901\r\n", 413), (b"no chunk\r\n", 400)])
+def test_what_a_framework_makes_of_a_bad_body_is_no_answer(client: Client, chunk: bytes, status: int) -> None:
+    head = get("/catches", "Transfer-Encoding: chunked", method="POST").replace(b"a.test", b"short.test")
+    client.send(head + chunk)
+    assert client.read_response().status == status
 
 
 def test_slow_client_does_not_use_up_the_time_of_the_application(client: Client) -> None:

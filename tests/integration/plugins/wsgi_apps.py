@@ -140,6 +140,7 @@ def do_sleeps(environ: Environ, start_response: Start) -> Iterable[bytes]:
 def do_catches(environ: Environ, start_response: Start) -> Iterable[bytes]:
     """What every framework does."""
     try:
+        environ["wsgi.input"].read()
         time.sleep(1000)
     except Exception:
         start_response("500 Internal Server Error", [])
