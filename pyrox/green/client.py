@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gevent import Timeout
 
 from pyrox.error_log import log_failure
-from pyrox.errors import ClientError, ClientGone, ClientTimeout, ProxyError
+from pyrox.errors import ClientError, ClientGone, ClientTimeout, ProxyError, UpstreamClosed, UpstreamTimeout
 from pyrox.green.body import BodyReader, LengthReader, LimitedReader, body_reader
 from pyrox.green.deadlines import NEVER
 from pyrox.green.exchange import LiveExchange
@@ -192,6 +192,8 @@ class ClientConnection:
         except ClientGone:
             raise
         except ProxyError as error:
+            if _is_of_a_body(exchange, error):
+                self.engine.broke_off(exchange)
             return self._refuse(exchange, error)
         except _FAILURES as error:
             log_failure(f"{exchange.request!r} failed", error)
@@ -318,6 +320,13 @@ class ClientConnection:
         gone = ClientGone("the proxy stops")
         self._cancel(gone)
         self.stream.fail(gone)
+
+
+def _is_of_a_body(exchange: LiveExchange, error: ProxyError) -> bool:
+    """Whether a server broke off a body that a middleware was reading: its cluster knows of the head only."""
+    reader = exchange.attempts[-1].reader if exchange.attempts else None
+    is_broken = isinstance(error, UpstreamClosed | UpstreamTimeout) and exchange.cancelled is None
+    return is_broken and reader is not None and not reader.is_complete
 
 
 def _with_server(exchange: LiveExchange, error: ProxyError) -> str:

@@ -28,6 +28,7 @@ def config_of(urls: list[str]) -> Config:
         "open": {"servers": one, **FOR_LONG},
         "statuses": {"servers": one, **FOR_LONG},
         "bodies": {"servers": one, **FOR_LONG},
+        "read": {"servers": one, **FOR_LONG},
         "leavers": {"servers": one, **FOR_LONG},
         "other_statuses": {"servers": one, **FOR_LONG, "breaker_on": "error"},
         "trials": {"servers": one, **AT_ONCE, "breaker_trials": 2},
@@ -47,7 +48,8 @@ def config_of(urls: list[str]) -> Config:
     }
     return {
         "middleware": {
-            "stack": "census, guards, by_path",
+            "stack": "census, guards, reads, by_path",
+            "reads": {"class": "clusters.Reads"},
             "census": {"class": "routing.Census"},
             "guards": {"class": "clusters.Places"},
             "by_path": {"class": "clusters.ByPath"},
@@ -105,6 +107,15 @@ def test_bodies_that_break_off_open_it(proxy: Proxy, plan: Plan, target: str) ->
             assert not client.read_response().is_complete
     with Client(proxy.address) as client:
         assert client.ask(get(target)).status == 503
+    assert plan.count(target) == 4
+
+
+def test_bodies_that_break_off_while_a_middleware_reads_them_open_it(
+    client: Client, plan: Plan, target: str
+) -> None:
+    target = f"/read{target}"
+    plan.expect(target, "part of a body")
+    assert [client.ask(get(target, "X-Read: 1")).status for _ in range(5)] == [502] * 4 + [503]
     assert plan.count(target) == 4
 
 

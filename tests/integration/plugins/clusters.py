@@ -29,6 +29,16 @@ class InFlight(Middleware):
         return Response.json_of({m.server.url: m.in_flight for m in members if m.in_flight})
 
 
+class Reads(Middleware):
+    """Reads answers to requests with ``X-Read`` before it passes them on."""
+
+    def __call__(self, request: Request) -> Response:
+        answer = self.app(request)
+        if "x-read" in request.headers:
+            answer.read_body()
+        return answer
+
+
 class TwoRequests(Middleware):
     """Asks for ``/users/first`` on its way, and again when an answer is bad."""
 
