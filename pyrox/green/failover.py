@@ -120,7 +120,7 @@ class Stay:
             answer = self._send_in_time(member, exchange)
         except UpstreamError as error:
             now = monotonic()
-            if not self._is_cancelled():
+            if self._is_servers_fault(started, now):
                 guard.failed(place, now)
                 if cluster.listens:
                     cluster.failed(member, now - started, now, refused=error.retryable)
@@ -135,6 +135,13 @@ class Stay:
         if cluster.listens:
             cluster.answered(member, request, answer[1], now - started, now)
         return answer
+
+    def _is_servers_fault(self, started: float, now: float) -> bool:
+        """Of an exchange whose time is over, when the server had most of it, and the whole request."""
+        owner = self.owner
+        if owner is None or owner.cancelled is None:
+            return True
+        return now - started > started - owner.started and not owner.is_uploading
 
     def give_back(self, place: Place) -> None:
         """Give ``place`` back, whatever became of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -25,6 +26,7 @@ from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.guard import Guard, GuardRules
 from pyrox.upstreams.member import Member
 from pyrox.upstreams.retry import RetryRules
+from pyrox.upstreams.watcher import Watcher
 from tests.unit.green.rig import Rig
 from tests.unit.upstreams.kit import members
 
@@ -81,6 +83,14 @@ class Bench:
         return not (
             gate.exchanges or gate.taken or gate.waiting or any(m.in_flight for m in self.cluster.members)
         )
+
+
+class Blames(Watcher):
+    def __init__(self) -> None:
+        self.members: list[Member] = []
+
+    def failed(self, member: Member, seconds: float, now: float) -> None:
+        self.members.append(member)
 
 
 def exchange_of(rig: Rig) -> LiveExchange:
@@ -333,6 +343,25 @@ def test_failure_of_an_exchange_that_was_cancelled_is_not_retried_and_nobodys_fa
     with pytest.raises(UpstreamTimeout, match="too long"):
         bench.forward("GET", exchange)
     assert len(bench.asked) == 1
+    assert bench.is_empty()
+
+
+@pytest.mark.parametrize(("waited", "blames"), [(-100.0, 1), (100.0, 0)], ids=["at once", "at last"])
+def test_server_is_blamed_for_an_exchange_that_takes_too_long_when_it_had_most_of_the_time(
+    rig: Rig, waited: float, blames: int
+) -> None:
+    exchange = exchange_of(rig)
+
+    def be_late(attempt: GuardedExchange) -> int:
+        exchange.started = monotonic() - waited
+        exchange.cancelled = UpstreamTimeout("the exchange took too long")
+        raise exchange.cancelled
+
+    bench = Bench(be_late)
+    bench.cluster.watch(watcher := Blames())
+    with pytest.raises(UpstreamTimeout):
+        bench.forward("GET", exchange)
+    assert len(watcher.members) == blames
     assert bench.is_empty()
 
 
