@@ -198,7 +198,8 @@ class SingleFlightCache(Generic[K, V]):
             retry_at = min(now + self._stale_ttl, before.usable_until)
             return _Known(asked_at, retry_at, before.usable_until, before.value)
         retry_at = now + self._failure_ttl
-        return _Known(asked_at, retry_at, retry_at, error=error)
+        # A new one: the traceback of the other holds all that was at hand when it was raised.
+        return _Known(asked_at, retry_at, retry_at, error=error.again())
 
     def _keep(self, key: K, known: _Known[V], is_refusal: bool = False) -> _Known[V]:
         memory, other = self._answers, self._refusals

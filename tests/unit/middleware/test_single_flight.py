@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -117,6 +119,25 @@ def test_without_stale_answers_a_failure_is_raised_and_told_again_for_a_while(cl
     clock.now += 2.0
     service.fails = False
     assert cache.get("a", service) == 3
+
+
+def test_failure_that_is_remembered_holds_nothing_of_the_request(clock: Clock) -> None:
+    class Large:
+        """Stands for what a request has at hand."""
+
+    def fails() -> Fetched[int]:
+        large = Large()
+        at_hand.append(weakref.ref(large))
+        raise ServiceError("http://s: down", "unreachable")
+
+    at_hand: list[weakref.ref[Large]] = []
+    cache: SingleFlightCache[str, int] = SingleFlightCache(10, clock=clock)
+    with pytest.raises(ServiceError):
+        cache.get("a", fails)
+    gc.collect()
+    assert [reference() for reference in at_hand] == [None]
+    with pytest.raises(ServiceError, match="down"):
+        cache.get("a", fails)
 
 
 def test_stale_answer_is_used_while_the_service_fails_but_not_forever(clock: Clock) -> None:
