@@ -35,6 +35,14 @@ class Middleware:
         """
         return ()
 
+    @classmethod
+    def destinations(cls, options: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Name an option and a destination for each that the middleware may route a request to.
+
+        Of the options of its constructor; a cluster that there is not is an error at start-up then.
+        """
+        return ()
+
     def __call__(self, request: Request) -> Response:
         """Answer ``request``; returns when the response's head is known, its body may still stream."""
         return self.app(request)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pyrox.errors import HTTPError
 from pyrox.http.accept import (
@@ -100,6 +100,10 @@ class Negotiate(Middleware):
             *(["Accept-Language"] if languages else []),
             *([version_header] if version_header else []),
         ]
+
+    @classmethod
+    def destinations(cls, options: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        return [("route", name) for name in (options["route"] or {}).values()]
 
     def __call__(self, request: Request) -> Response:
         try:

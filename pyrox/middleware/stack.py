@@ -10,12 +10,13 @@ from __future__ import annotations
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from pyrox.config_report import Report, did_you_mean
+from pyrox.config_routes import cluster_names
 from pyrox.errors import ConfigError, HTTPError, NoRoute, ProxyError
 from pyrox.http.field_names import normal_names
 from pyrox.http.headers import Headers
@@ -192,13 +193,24 @@ class ConfiguredMiddleware:
 
     def reserved_fields(self) -> Iterable[str]:
         """Return the names that ``Middleware.reserved_fields`` has for these options and the defaults."""
-        reserve = getattr(self.target, "reserved_fields", None)
-        if reserve is None:
+        names: Iterable[str] = self._ask("reserved_fields")
+        return names
+
+    def unknown_clusters(self, known: Collection[str]) -> Iterable[tuple[str, str]]:
+        """Return an option and a name for each of ``Middleware.destinations`` that there is not."""
+        for option, name in self._ask("destinations"):
+            if "://" not in name and not name.startswith(("unix:", "wsgi:")) and name not in known:
+                yield option, name
+
+    def _ask(self, question: str) -> Iterable[Any]:
+        """Ask the class what it has to say of these options and the defaults; nothing when it cannot."""
+        ask = getattr(self.target, question, None)
+        if ask is None:
             return ()
         bound = inspect.signature(self.target).bind(_no_upstream, **self.options)
         bound.apply_defaults()
-        names: Iterable[str] = reserve(bound.arguments)
-        return names
+        told: Iterable[Any] = ask(bound.arguments)
+        return told
 
     def _problem(self, option: str, reason: str) -> ConfigError:
         report = Report(self.source, {})
@@ -335,7 +347,12 @@ def _layer_of(name: str, settings: Settings, report: Report) -> list[ConfiguredM
         report.add(_SECTION, option, reason, name)
     if faults or problems:
         return []
-    return [ConfiguredMiddleware(settings.source, name, target, arguments, conditions)]
+    layer = ConfiguredMiddleware(settings.source, name, target, arguments, conditions)
+    known = cluster_names(settings)
+    for option, cluster in layer.unknown_clusters(known):
+        hint = did_you_mean(cluster, known)
+        report.add(_SECTION, option, f"{cluster!r} is no section of [clusters]{hint}", name)
+    return [layer]
 
 
 def _fault_of(name: str, settings: MiddlewareSettings, before: Sequence[str]) -> str:

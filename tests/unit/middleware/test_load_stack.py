@@ -236,3 +236,14 @@ def test_other_failure_of_a_constructor_keeps_its_type_and_names_the_section() -
     with pytest.raises(RuntimeError, match="out of order") as caught:
         build_stack(layers, upstream)
     assert caught.value.__notes__ == ["while making middleware 'a' of p.ini"]
+
+
+def test_destination_that_is_no_cluster_is_named() -> None:
+    config = (
+        "[routing]\nupstream_hosts = http://10.0.0.1:80\n[clusters]\n[[german]]\nservers = http://10.0.0.2:80\n"
+        "[middleware]\nstack = negotiate,\n[[negotiate]]\nlanguages = en, de\n[[[route]]]\nde = {}\n"
+    )
+    for known in ("german", "upstream_hosts", "http://10.0.0.3:80"):
+        assert len(load_stack(parse_settings(config.format(known)))) == 1
+    with pytest.raises(ConfigError, match=r"\[\[negotiate\]\] route: 'germany' is no section .* german\?"):
+        load_stack(parse_settings(config.format("germany")))
