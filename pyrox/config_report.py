@@ -17,7 +17,7 @@ class Report:
 
     def __init__(self, source: str, overrides: Mapping[str, Collection[str]]) -> None:
         self.problems: list[str] = []
-        self._source = source
+        self.source = source
         self._overrides = overrides
 
     def add(self, section: str, key: str, reason: str, subsection: str = "") -> None:
@@ -26,11 +26,11 @@ class Report:
         place = [f"[{section}]"] if section else []
         place += [f"[[{subsection}]]"] if subsection else []
         place += [key] if key else []
-        self.problems.append(f"{'command line' if overridden else self._source}: {' '.join(place)}: {reason}")
+        self.problems.append(f"{'command line' if overridden else self.source}: {' '.join(place)}: {reason}")
 
     def add_line(self, line: int, reason: str) -> None:
         """Note ``file:line: reason``."""
-        self.problems.append(f"{self._source}:{line}: {reason}")
+        self.problems.append(f"{self.source}:{line}: {reason}")
 
     def raise_if_any(self) -> None:
         """Raise ``ConfigError`` when there are problems."""

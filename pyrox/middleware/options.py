@@ -24,15 +24,17 @@ Problem = tuple[str, str]  # option, reason
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
 _NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+_HERE = Path()
 _NO_APP = ("class", "must be callable with the next app as its first argument")
 
 
 def bind_options(
-    target: Callable[..., object], raw: Mapping[str, Raw]
+    target: Callable[..., object], raw: Mapping[str, Raw], directory: Path = _HERE
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Coerce ``raw`` to the keyword arguments of ``target``, whose first parameter is the next app.
 
-    Returns the arguments and every problem; without one ``target(app, **arguments)`` fits.
+    Returns the arguments and every problem; without one ``target(app, **arguments)`` fits. ``directory``
+    is what relative paths are relative to: that of the file, wherever Pyrox was started.
 
     Annotations may be str, int, float, bool, Path, Literal, the types of ``ipaddress``, lists, tuples
     and sets of those, dicts from str (given as a subsection), and unions; for ``X | None`` an empty
@@ -44,7 +46,18 @@ def bind_options(
         return {}, [_NO_APP]
     if first.kind not in _POSITIONAL:
         return {}, [_NO_APP]
-    return _Binding(target, rest).bind(raw)
+    values, problems = _Binding(target, rest).bind(raw)
+    return {option: _placed_in(directory, value) for option, value in values.items()}, problems
+
+
+def _placed_in(directory: Path, value: Any) -> Any:
+    if isinstance(value, Path):
+        return directory / value
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return type(value)(_placed_in(directory, item) for item in value)
+    if isinstance(value, dict):
+        return {key: _placed_in(directory, item) for key, item in value.items()}
+    return value
 
 
 class _Binding:
@@ -61,7 +74,7 @@ class _Binding:
         for option, value in raw.items():
             parameter = self._named.get(option, self._others)
             if parameter is None:
-                problems.append((option, "unknown option" + did_you_mean(option, self._named)))
+                problems.append((option, "unknown option" + self._hint(option)))
                 continue
             try:
                 values[option] = coerce(value, self._annotation(parameter))
@@ -71,6 +84,10 @@ class _Binding:
             if parameter.default is Parameter.empty and name not in raw:
                 problems.append((name, "required, but missing"))
         return values, problems
+
+    def _hint(self, option: str) -> str:
+        listed = f"; there are {', '.join(self._named)}" if self._named else "; there are none"
+        return did_you_mean(option, self._named) or listed
 
     def _annotation(self, parameter: Parameter) -> Any:
         # One at a time and only when needed: others may name what is imported for type checkers only.

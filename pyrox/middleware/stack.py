@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -342,7 +343,7 @@ def _layer_of(name: str, settings: Settings, report: Report) -> list[ConfiguredM
         report.add(_SECTION, "class", str(error), name)
         return []
     conditions, faults = take_conditions(target, options)
-    arguments, problems = bind_options(target, options)
+    arguments, problems = bind_options(target, options, Path(settings.source).absolute().parent)
     for option, reason in (*faults, *problems):
         report.add(_SECTION, option, reason, name)
     if faults or problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pyrox.config_report import Report
@@ -120,7 +121,7 @@ def _custom(name: str, cluster: ClusterSettings, report: Report) -> Resolver | N
     options = {key.strip(): value.strip() for key, _, value in pairs}
     try:
         target = import_target(cluster.resolver)
-        arguments, problems = bind_options(target, options)
+        arguments, problems = bind_options(target, options, Path(report.source).absolute().parent)
         for option, reason in problems:
             report.add(_SECTION, "resolver_options", f"{option}: {reason}", name)
         return None if problems else _made(target, name, arguments)

@@ -247,3 +247,11 @@ def test_destination_that_is_no_cluster_is_named() -> None:
         assert len(load_stack(parse_settings(config.format(known)))) == 1
     with pytest.raises(ConfigError, match=r"\[\[negotiate\]\] route: 'germany' is no section .* german\?"):
         load_stack(parse_settings(config.format("germany")))
+
+
+def test_files_of_a_section_are_looked_for_where_the_configuration_is(tmp_path: Path) -> None:
+    (tmp_path / "404.html").write_text("<p>gone fishing", encoding="utf-8")
+    text = "[middleware]\nstack = error_pages,\n[[error_pages]]\n[[[pages]]]\n404 = 404.html\n"
+    check_stack(parse_settings(text, str(tmp_path / "p.ini")))
+    with pytest.raises(ConfigError, match=r"404\.html"):
+        check_stack(parse_settings(text, str(tmp_path / "elsewhere" / "p.ini")))

@@ -119,7 +119,7 @@ def test_every_problem_is_found_at_once() -> None:
     assert problems == [
         ("per", "'slow' is not a number"),
         ("limits", "unknown option; did you mean limit?"),
-        ("app", "unknown option"),
+        ("app", "unknown option; there are limit, per, names, other"),
         ("limit", "required, but missing"),
     ]
 
@@ -173,3 +173,23 @@ def keyword_only(*, app: object) -> None: ...
 def test_target_must_take_the_app_first(target: Callable[..., object]) -> None:
     expected = ("class", "must be callable with the next app as its first argument")
     assert bind_options(target, {}) == ({}, [expected])
+
+
+def test_relative_paths_begin_where_the_file_is_however_they_are_listed() -> None:
+    def middleware(app: object, one: Path, many: tuple[Path, ...], named: dict[str, list[Path]]) -> None: ...
+
+    raw: dict[str, Raw] = {"one": "a", "many": ["b", "/c"], "named": {"x": "d"}}
+    assert bind_options(middleware, raw, Path("/etc/pyrox")) == (
+        {
+            "one": Path("/etc/pyrox/a"),
+            "many": (Path("/etc/pyrox/b"), Path("/c")),
+            "named": {"x": [Path("/etc/pyrox/d")]},
+        },
+        [],
+    )
+
+
+def test_option_of_what_has_none_is_told_so() -> None:
+    def middleware(app: object) -> None: ...
+
+    assert bind_options(middleware, {"x": "1"}) == ({}, [("x", "unknown option; there are none")])
