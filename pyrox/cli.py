@@ -118,11 +118,12 @@ def _load_to_serve(path: str, overrides: Overrides, *, for_worker: bool = False)
 def _check(path: str, overrides: Overrides) -> int:
     from pyrox.config import load_settings
     from pyrox.config_tls import tls_warnings
+    from pyrox.middleware.unused import stack_warnings
     from pyrox.preflight import check_logs, check_middleware, use_plugin_paths
     from pyrox.routing.overlap import route_warnings
 
     settings = load_settings(path, overrides, (use_plugin_paths, check_logs, check_middleware))
-    for warning in (*tls_warnings(settings), *route_warnings(settings)):
+    for warning in (*tls_warnings(settings), *stack_warnings(settings), *route_warnings(settings)):
         print(f"{path}: warning: {warning}", file=sys.stderr)
     print(f"{path}: configuration OK")
     return 0

@@ -30,6 +30,7 @@ from pyrox.green.listeners import (
 from pyrox.green.systemd import Notifier
 from pyrox.green.tls_contexts import Tls
 from pyrox.green.workforce import Workforce
+from pyrox.middleware.unused import stack_warnings
 from pyrox.routing.overlap import route_warnings
 from pyrox.settings import Settings
 from pyrox.shared_memory import HANDED_OVER as SHARED_MEMORY
@@ -142,7 +143,7 @@ class PyroxArbiter(Workforce):
 
     def _warn(self) -> None:
         settings = self._current.settings
-        for warning in (*tls_warnings(settings), *route_warnings(settings)):
+        for warning in (*tls_warnings(settings), *stack_warnings(settings), *route_warnings(settings)):
             self.log.warning("%s", warning)
 
     def on_failed_generation(self) -> bool:
