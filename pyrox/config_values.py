@@ -205,7 +205,9 @@ def parse_url(text: str) -> str:
         return "unix:" + _socket_path(text, text.removeprefix("unix:"))
     match = _match_url(text)
     if match is None:
-        raise ValueError(f"{text!r} is not http://host:port, https://host:port, unix:/path or demo")
+        hint = "" if "://" in text or "/" in text else f"; did you mean http://{text}?"
+        kinds = "http://host:port, https://host:port, unix:/path, wsgi:module:app or demo"
+        raise ValueError(f"{text!r} is not {kinds}{hint}")
     if match[3].startswith("@"):
         raise ValueError("a server's URL cannot hold a user name and password")
     if match[3] not in ("", "/"):

@@ -147,7 +147,10 @@ def _add(keys: dict[bytes, Identity], name: str, items: Sequence[str]) -> None:
         elif _is_hash(item.lower()):
             hashes.append(bytes.fromhex(item))
         else:
-            raise ValueError("has an item that is no SHA-256 in hexadecimal, no role:NAME and no scope:NAME")
+            raise ValueError(
+                "has an item that is no SHA-256 in hexadecimal, no role:NAME and no scope:NAME; "
+                "make the hash of a key with: printf %s KEY | sha256sum"
+            )
     if _EMPTY in hashes:
         raise ValueError("has the hash of an empty key")
     if not hashes:

@@ -69,7 +69,7 @@ def parse_htpasswd(text: bytes) -> Users:
         try:
             entries[name] = Entry(_text(number, name), hashed, verifier_of(hashed))
         except ValueError as error:
-            raise ValueError(f"line {number}: {_text(number, name)!r} has {error}") from None
+            raise ValueError(f"line {number}: {_text(number, name)!r}: {error}") from None
     if not entries:
         raise ValueError("there is no user in it")
     # What only those know who have the file, and the same in all workers: clients cannot tell who stands in.

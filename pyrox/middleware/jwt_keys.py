@@ -247,7 +247,9 @@ def key_source(
     """Make what the options of ``jwt_auth`` say; raises ``ValueError`` that names the option."""
     _check_algorithms(algorithms)
     if sum(map(bool, (key_files, secret, jwks.url))) != 1:
-        raise ValueError("key_files: exactly one of it, secret and jwks_url says where the keys are")
+        raise ValueError(
+            "key_files: give exactly one of key_files, secret and jwks_url, for where the keys are"
+        )
     is_hmac = KEY_TYPES[algorithms[0]] == "oct"
     if jwks.url:
         if is_hmac:

@@ -104,7 +104,9 @@ def parse_methods(text: str) -> frozenset[str] | None:
 def _matcher(pattern: str, ignore_case: bool) -> Callable[[str], object]:
     if pattern.startswith("~"):
         flags = "(?i)" if ignore_case else ""
-        return compile_regex(rf"{flags}\A(?:{pattern[1:].strip()})\z").search
+        regex = pattern[1:].strip()
+        compile_regex(regex)  # by itself, so that a message shows what was written, and a ")" closes nothing
+        return compile_regex(rf"{flags}\A(?:{regex})\z").search
     if pattern == "*":
         return pattern.__eq__
     if not pattern.startswith("/") or re.search(r"[\s?#]", pattern):

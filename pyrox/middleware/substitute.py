@@ -40,7 +40,10 @@ class SubstituteMiddleware(Transform):
         if not literal and not regex:
             raise ValueError("literal: nothing to replace; give literal or regex")
         self.sides = ("request", "response") if on == "both" else (on,)
-        self.content_types = content_types
+        for name in content_types or ():
+            if "/" not in name:
+                raise ValueError(f"content_types: {name!r} is no media type, nor one like text/*")
+        self.content_types = content_types and [name.lower() for name in content_types]
         self._rules: list[Rule] = [_literal_rule(item) for item in literal]
         self._rules += [_regex_rule(item, longest) for item in regex]
 

@@ -70,7 +70,10 @@ def parse_policies(texts: Sequence[str], strategy: str, ipv6_prefix: int) -> lis
 def _parse(text: str, strategy: str, ipv6_prefix: int) -> Policy:
     found = _match(text)
     if found is None:
-        raise ValueError(f"policies: {text!r} is not like '100/minute per client'; see the manual for more")
+        raise ValueError(
+            f"policies: {text!r} is not like '100/minute per client' or 'burst: 10/5seconds'; "
+            "units are second, minute, hour, day, month, year"
+        )
     strategy = found["strategy"] or strategy
     if strategy not in STRATEGIES:
         hint = did_you_mean(strategy, STRATEGIES) or f"; there are {', '.join(STRATEGIES)}"

@@ -229,8 +229,8 @@ def test_client_cannot_send_what_tells_who_it_is(pem: Path, name: str, spelling:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "key_files: exactly one of it, secret and jwks_url"),
-        ({"secret": SECRET, "jwks_url": "http://a/"}, "key_files: exactly one of it"),
+        ({}, "key_files: give exactly one of key_files, secret and jwks_url"),
+        ({"secret": SECRET, "jwks_url": "http://a/"}, "key_files: give exactly one"),
         ({"algorithms": []}, "algorithms: it is empty"),
         ({"algorithms": ["RS265"]}, "algorithms: 'RS265' is none of .* mean RS256"),
         (

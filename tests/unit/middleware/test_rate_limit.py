@@ -237,7 +237,7 @@ def test_without_its_store_it_does_as_configured(
         ({"policies": []}, "policies: there is none"),
         ({"policies": ["fast"]}, "policies: 'fast' is not like '100/minute per client'"),
         ({"policies": ["0/minute"]}, "0 would let nothing through"),
-        ({"policies": ["1/fortnight"]}, "is not like"),
+        ({"policies": ["1/fortnight"]}, "is not like .*units are second, minute, hour, day, month, year"),
         ({"policies": ["1/minute per clent"]}, "'clent' is no key; did you mean client"),
         ({"policies": ["1/minute per header:a b"]}, "is not like"),
         ({"policies": ["1/minute per header:é"]}, "names no header field"),

@@ -44,6 +44,9 @@ def test_events_leave_at_once_and_only_their_data_changes() -> None:
 
 def test_other_types_pass_unless_they_are_named() -> None:
     assert client_with(b"a", {"Content-Type": "image/png"}, literal=["a => b"]).get("/").body == b"a"
+    assert (
+        client_with(b"a", JSON, literal=["a => b"], content_types=["Application/JSON"]).get("/").body == b"b"
+    )
     assert client_with(b"a", JSON, literal=["a => b"], content_types=["text/css"]).get("/").body == b"a"
     own = {"Content-Type": "application/x-own"}
     assert (
@@ -60,6 +63,7 @@ def test_other_types_pass_unless_they_are_named() -> None:
         ({"regex": ["( => a"]}, r"regex: '\(' is no regular expression here"),
         ({"regex": ["a* => b"]}, r"regex: 'a\*' matches the empty text"),
         ({"regex": [r"a => \1"]}, "regex: .*names group 1"),
+        ({"literal": ["a => b"], "content_types": ["html"]}, "content_types: 'html' is no media type"),
         ({"literal": ["a => b"], "longest": 0}, "longest: 0 is not between"),
     ],
 )
