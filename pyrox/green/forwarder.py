@@ -186,7 +186,7 @@ class Forwarder:
                 # The server's time begins when it has the whole request; an upload may take longer.
                 patience = attempt.patience_left(self._first_byte_patience)
                 if patience <= 0:
-                    raise
+                    raise UpstreamTimeout("no response within upstream_first_byte") from None
                 continue
             attempt.has_answered = True
             if response._status >= 200:

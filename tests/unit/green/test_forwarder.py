@@ -162,7 +162,7 @@ def test_answer_that_is_none_is_an_upstream_error_and_costs_the_connection(rig: 
 def test_silence_is_a_time_out_and_costs_the_connection(rig: Rig) -> None:
     bench = Bench(rig, lambda peer: None)
     rig.clock.advance(PATIENCE)
-    with pytest.raises(UpstreamTimeout):
+    with pytest.raises(UpstreamTimeout, match="no response within upstream_first_byte"):
         bench.forward(request_of())
     assert bench.states() == [State.CLOSED]
 
