@@ -45,7 +45,7 @@ class Rbac(Middleware):
     ) -> None:
         super().__init__(app)
         if bool(rules) == (file is not None):
-            raise ValueError("rules: give either them or a file of them")
+            raise ValueError("rules: give either rules or a file of them")
         self._rules = rules_of_section(rules or {}, ignore_case)
         self._file = None
         if file is not None:

@@ -241,7 +241,7 @@ def test_faults_of_all_are_told_before_the_start(tmp_path: Path) -> None:
     for part in (
         "[[api_key]] keys: acme: has an item that is no SHA-256",
         "[[basic_auth]] file: ",
-        "users: line 1: 'ada' has plain text or a weak hash; make it anew with: htpasswd -B FILE USER",
+        "users: line 1: 'ada': plain text or a weak hash; make it anew with: htpasswd -B FILE USER",
         "[[mtls_auth]] identities: 'CN=**' is not PATTERN -> NAME",
         "[[rbac]] rules: /a: 'admin' is none of role:NAME, scope:NAME, user:NAME",
     ):

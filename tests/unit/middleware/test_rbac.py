@@ -182,7 +182,7 @@ def test_whoever_nobody_knows_is_asked_who_it_is_and_others_are_refused() -> Non
 @pytest.mark.parametrize(
     ("rules", "reason"),
     [
-        ({}, "rules: give either them or a file of them"),
+        ({}, "rules: give either rules or a file of them"),
         ({"/a": []}, "rules: /a: says of nobody that they may"),
         (
             {"/a": ["admin"]},
@@ -233,5 +233,5 @@ def test_bad_files_are_named(tmp_path: Path, text: str, reason: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=f"^file: {path}: {reason}"):
         TestClient((Rbac, {"file": path}))
-    with pytest.raises(ValueError, match="rules: give either them or a file"):
+    with pytest.raises(ValueError, match="rules: give either rules or a file"):
         TestClient((Rbac, {"file": path, "rules": RULES}))
