@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import gevent
 from gevent import hub, monkey
 from gevent.event import Event
-from gunicorn.workers.base import Worker
+from gunicorn.workers import base
 
 from pyrox import error_log
 from pyrox.accounts import become_worker
@@ -25,6 +25,7 @@ from pyrox.green.board import Board, Seat, Stage
 from pyrox.green.drain import Drain
 from pyrox.green.engine import Engine
 from pyrox.green.health_board import HealthBoard
+from pyrox.green.heartbeat import Heartbeat
 from pyrox.green.server import ProxyServer
 from pyrox.green.stalls import StallRecord
 from pyrox.green.threads import run_in_pool
@@ -48,8 +49,11 @@ _DRAIN_BEAT = 0.05
 # Seconds that the first of several workers waits for the others, and between two looks at them.
 _PATIENCE, _POLL = 1.0, 0.01
 
+# gunicorn's needs a disk.
+base.WorkerTmp = Heartbeat
 
-class ProxyWorker(Worker):  # type: ignore[misc]
+
+class ProxyWorker(base.Worker):  # type: ignore[misc]
     """One worker process: owns the engine, the listeners' servers and the heartbeat.
 
     The master sets ``board``, ``health_board``, ``seat``, ``generation`` and ``stalls`` before the fork;

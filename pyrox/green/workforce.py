@@ -30,6 +30,9 @@ from pyrox.green.worker import APP_LOAD_ERROR, ProxyWorker
 _WATCHFUL, _ATTENTIVE = 0.25, 0.05
 # Seconds before a worker is started in place of one that died before it could serve.
 _PAUSE = 1.0
+# Seconds between two rounds after which the master itself must have stood still, and those that workers get
+# then for a sign of life.
+_STANDSTILL, _RESPITE = 2.0, 5.0
 
 
 class Workforce(Arbiter):  # type: ignore[misc]
@@ -44,6 +47,8 @@ class Workforce(Arbiter):  # type: ignore[misc]
         self.health_board = HealthBoard()
         self.generation = 1
         self._hire_at = 0.0
+        self._round_at = monotonic()
+        self._patient_until = 0.0
         self._newcomer: ProxyWorker | None = None  # has a seat, and is not forked yet
         super().__init__(app)
 
@@ -125,7 +130,12 @@ class Workforce(Arbiter):  # type: ignore[misc]
         for worker in self.WORKERS.values():
             if where := worker.stalls.take():
                 self.log.warning("worker %s is stalled by %s", worker.pid, where)
-        super().murder_workers()
+        last, self._round_at = self._round_at, monotonic()
+        if self._round_at - last > _STANDSTILL:
+            # A container that was frozen, say: the workers were silent because they did not run either.
+            self._patient_until = self._round_at + _RESPITE
+        if self._round_at >= self._patient_until:
+            super().murder_workers()
 
     def spawn_worker(self) -> Any:
         """Fork a worker; a signal that comes before it can handle one waits until it can.
