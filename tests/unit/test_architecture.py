@@ -110,6 +110,7 @@ FLOORS = {
     "pyrox.green.board": 4,
     "pyrox.green.balance": 4,
     "pyrox.green.health_board": 4,
+    "pyrox.green.heartbeat": 4,
     "pyrox.green.checker": 5,
     "pyrox.green.health": 5,
     "pyrox.green.listeners": 4,
