@@ -25,8 +25,9 @@ def test_worker_is_replaced_where_there_is_no_room_for_a_file(tmp_path: Path) ->
     room = tmp_path / "room"
     room.mkdir()
     with running_proxy(HEALTH, env={"TMPDIR": str(room)}) as proxy:
-        master = Master(proxy)
-        [victim] = master.wait_for_workers(1)
+        with Client(proxy.address) as client:
+            assert client.ask(get("/-/healthy")).status == 200
+        master, [victim] = Master(proxy), proxy.worker_pids(1)
         shutil.rmtree(room)
         os.kill(victim, signal.SIGKILL)
         master.wait_for_workers(1, none_of=[victim])
