@@ -70,12 +70,14 @@ def check_middleware_in_child(settings: Settings) -> None:
     if not _has_code(settings) and not _workers_are_others(settings):
         return
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _run_child(settings, writer)
-    os.close(writer)
-    with _ended_by_a_stop(child), open(reader, encoding="utf-8", errors="replace") as report:
-        *problems, verdict = report.read().split("\0")
+    with _ended_by_a_stop() as begun:
+        child = os.fork()
+        if child == 0:
+            _run_child(settings, writer)
+        begun(child)
+        os.close(writer)
+        with open(reader, encoding="utf-8", errors="replace") as report:
+            *problems, verdict = report.read().split("\0")
     with contextlib.suppress(ChildProcessError):  # a master that reaps all children was faster
         os.waitpid(child, 0)
     if verdict != "checked":
@@ -85,13 +87,29 @@ def check_middleware_in_child(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _ended_by_a_stop(child: int) -> Iterator[None]:
-    """Let a signal that stops this process end ``child`` too: it would otherwise be waited for first."""
+def _ended_by_a_stop() -> Iterator[Callable[[int], None]]:
+    """Let a signal that stops this process end a child too: it would otherwise be waited for first.
+
+    Gives what is to be called with the child's pid; a stop that comes before that ends it then.
+    """
     formers: dict[int, Callable[[int, FrameType | None], object]] = {}
+    children: list[int] = []
+    is_stopped = False
+
+    def begun(child: int) -> None:
+        children.append(child)
+        if is_stopped:
+            end()
+
+    def end() -> None:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+        nonlocal is_stopped
+        is_stopped = True
+        end()
         formers[number](number, frame)
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
@@ -100,7 +118,7 @@ def _ended_by_a_stop(child: int) -> Iterator[None]:
             formers[signum] = former
             signal.signal(signum, stop)
     try:
-        yield
+        yield begun
     finally:
         for number, handler in formers.items():
             signal.signal(number, handler)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,3 +163,30 @@ def test_the_command_loads_little_before_it_knows_what_to_do() -> None:
     code = f"import sys, pyrox.cli; print({heavy} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "set()\n"
+
+
+def test_stop_that_comes_in_the_moment_of_the_fork_ends_the_trial_too(
+    module: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = module("import time\nclass Probe:\n    def __init__(self, app): time.sleep(100)\n")
+    stopped: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    fork = os.fork
+
+    def fork_and_be_stopped() -> int:
+        child = fork()
+        if child:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return child
+
+    monkeypatch.setattr(os, "fork", fork_and_be_stopped)
+    started = time.monotonic()
+    try:
+        text = f"[middleware]\nstack = probe\n[[probe]]\nclass = {target}"
+        assert problems_of(preflight.check_middleware_in_child, text) == [
+            "p.ini: [middleware]: making the middleware ended the process"
+        ]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stopped == [signal.SIGTERM]
+    assert time.monotonic() - started < 30  # a trial that goes on is ended after a minute
