@@ -1,4 +1,4 @@
-"""docs/middleware.md is true: its Python runs, its configurations load, and it leaves nothing out."""
+"""docs/middleware.md and docs/built_in.md are true: Python runs, configurations load, nothing is left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from pyrox.middleware.importing import import_target
 from pyrox.middleware.stack import BUILT_IN
 from pyrox.testing import ClientResponse, TestClient
 
-MANUAL = Path(__file__).resolve().parents[2] / "docs" / "middleware.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+MANUAL, BUILT_IN_PAGE = DOCS / "middleware.md", DOCS / "built_in.md"
 
 # What the engine keeps on a message for itself.
 OF_THE_ENGINE = {
@@ -33,9 +34,9 @@ OF_THE_ENGINE = {
 }
 
 
-def blocks(language: str) -> Iterator[tuple[int, str]]:
+def blocks(language: str, page: Path = MANUAL) -> Iterator[tuple[int, str]]:
     """Yield the line on which each block starts, and its text."""
-    text = MANUAL.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         yield text.count("\n", 0, match.start(1)) + 1, match[1]
 
@@ -50,14 +51,14 @@ def test_python_of_the_manual_runs_from_top_to_bottom() -> None:
     assert ran == len(re.findall(r"^```python$", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)) > 15
 
 
-@pytest.mark.parametrize(("line", "text"), list(blocks("ini")))
+@pytest.mark.parametrize(("line", "text"), [*blocks("ini"), *blocks("ini", BUILT_IN_PAGE)])
 def test_configuration_of_the_manual_loads(line: int, text: str) -> None:
     settings = parse_settings(re.sub(r"^plugin_paths = .*$", "", text, flags=re.MULTILINE), f"line {line}")
     assert settings.middleware.stack
 
 
 def test_built_in_middleware_of_the_manual_runs_with_its_options() -> None:
-    [text] = [text for _, text in blocks("ini") if "[[access_control]]" in text]
+    [text] = [text for _, text in blocks("ini", BUILT_IN_PAGE) if "[[access_control]]" in text]
     client = TestClient.from_config(textwrap.dedent(text), client_address="10.0.0.1")
     answer = client.get("/", headers={"X-Debug": "1"})
     assert answer.headers["cache-control"] == "no-cache, private"
@@ -75,14 +76,13 @@ def test_manual_shows_everything_that_a_middleware_may_use(cls: type) -> None:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_manual_describes_every_built_in_middleware(name: str) -> None:
-    assert f"### {name}\n" in MANUAL.read_text(encoding="utf-8")
+    assert f"\n## {name}\n" in BUILT_IN_PAGE.read_text(encoding="utf-8")
 
 
 def section_of(name: str) -> str:
     """The manual's section on a built-in middleware."""
-    return re.split(
-        r"^##", MANUAL.read_text(encoding="utf-8").partition(f"### {name}\n")[2], flags=re.MULTILINE
-    )[0]
+    page = BUILT_IN_PAGE.read_text(encoding="utf-8")
+    return page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
