@@ -15,6 +15,7 @@ import pytest
 
 from tests.integration.kit import CHUNKED_HEAD, InThread, get, post
 from tests.support.origin import OK, Origin, expect_close, expect_request, send, send_chunk, serve, wait
+from tests.support.processes import open_files
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Client, PeerClosed
 
@@ -340,6 +341,4 @@ def _is_alive(pid: int) -> bool:
 
 
 def _sockets_of(pid: int) -> int:
-    return sum(
-        os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:") for name in os.listdir(f"/proc/{pid}/fd")
-    )
+    return sum(name.startswith("socket:") for name in open_files(pid))

@@ -28,7 +28,7 @@ from typing import Any
 
 from tests.support.load import Load
 from tests.support.masters import Master
-from tests.support.processes import fd_count, resident_bytes
+from tests.support.processes import fd_count, open_files, resident_bytes
 from tests.support.proxy import Proxy, running_proxy
 
 PLUGINS = Path(__file__).parents[1] / "integration" / "plugins"
@@ -98,18 +98,11 @@ def serve_max_requests(master: Master, times: int) -> int:
 
 def _connections_of(pid: int, port: int) -> list[str]:
     """The inodes of the connections that the worker has accepted: those whose own port is the proxy's."""
-    own = set(_links(pid))
+    own = set(open_files(pid))
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     mark, listening = f":{port:04X}", "0A"
     inodes = [row[9] for row in rows if row[1].endswith(mark) and row[3] != listening]
     return [inode for inode in inodes if f"socket:[{inode}]" in own]
-
-
-def _links(pid: int) -> Iterator[str]:
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(FileNotFoundError):
-                yield os.readlink(f"/proc/{pid}/fd/{name}")
 
 
 PHASES: dict[str, tuple[Callable[[Master, int], int], str]] = {

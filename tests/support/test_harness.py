@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -22,6 +23,7 @@ from tests.support.origin import (
     serve,
     wait,
 )
+from tests.support.processes import open_files
 from tests.support.wire import Client, PeerClosed
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -149,3 +151,13 @@ def test_start_lines_are_taken_apart() -> None:
     request = WireRequest(b"PATCH /a?b HTTP/1.0", [])
     assert (request.method, request.target) == ("PATCH", "/a?b")
     assert WireResponse(b"HTTP/1.1 304 ", [b"Content-Length: 9"]).framing == "none"
+
+
+def test_descriptor_that_is_closed_while_they_are_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: [*listed(path), "999999"])
+    reader, writer = os.pipe()
+    assert os.readlink(f"/proc/self/fd/{reader}") in open_files(os.getpid())
+    os.close(reader)
+    os.close(writer)
+    assert open_files(999_999_999) == []
