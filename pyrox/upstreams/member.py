@@ -13,7 +13,6 @@ class Reason(StrEnum):
     UNHEALTHY = "unhealthy"  # its checks fail
     EJECTED = "ejected"  # its answers are worse than the others'
     BREAKER = "breaker"  # its circuit breaker is open
-    FULL = "full"  # it has as much to do as it may have
     GONE = "gone"  # it stands in its cluster no more, and ends what it has begun
 
 

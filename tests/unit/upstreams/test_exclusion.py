@@ -48,7 +48,7 @@ def test_backups_take_over_when_no_primary_is_left() -> None:
     cluster = cluster_of(group)
     cluster.exclude(one, Reason.EJECTED, NOW)
     assert chosen_by(cluster) == {two}
-    cluster.exclude(two, Reason.FULL, NOW)
+    cluster.exclude(two, Reason.BREAKER, NOW)
     assert chosen_by(cluster) == {backup}
     cluster.include(one, Reason.EJECTED, NOW)
     assert chosen_by(cluster) == {one}
@@ -58,8 +58,8 @@ def test_when_nobody_is_left_the_error_says_why() -> None:
     cluster = cluster_of(group := members(1, 1, backups=1))
     for member in group:
         cluster.exclude(member, Reason.UNHEALTHY, NOW)
-    cluster.exclude(group[0], Reason.FULL, NOW)
-    with pytest.raises(NoHealthyServer, match=r"none of 3 servers can be chosen \(3 unhealthy, 1 full\)"):
+    cluster.exclude(group[0], Reason.BREAKER, NOW)
+    with pytest.raises(NoHealthyServer, match=r"none of 3 servers can be chosen \(3 unhealthy, 1 breaker\)"):
         cluster.choose(GET, NOW)
 
 
@@ -96,15 +96,15 @@ def test_a_panic_spares_nobody_who_is_away_for_another_reason_than_health() -> N
     cluster = Cluster("c", group, panic=0.5)
     for member in group:
         cluster.exclude(member, Reason.UNHEALTHY, NOW)
-    cluster.exclude(group[0], Reason.FULL, NOW)
+    cluster.exclude(group[0], Reason.BREAKER, NOW)
     cluster.exclude(group[1], Reason.BREAKER, NOW)
     assert chosen_by(cluster) == {group[2]}
 
 
-def test_members_that_are_full_are_no_reason_to_panic() -> None:
+def test_members_behind_an_open_breaker_are_no_reason_to_panic() -> None:
     group = members(1, 1, 1)
     cluster = Cluster("c", group, panic=0.5)
-    cluster.exclude(group[0], Reason.FULL, NOW)
+    cluster.exclude(group[0], Reason.BREAKER, NOW)
     cluster.exclude(group[1], Reason.UNHEALTHY, NOW)
     assert chosen_by(cluster) == {group[2]}
 
