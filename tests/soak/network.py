@@ -6,7 +6,7 @@
 The hosts hang on one bridge; the clients and the nameserver are at it. After each change the proxies have
 ``--patience`` seconds to find out; then every request must be answered, by all servers that can be reached
 and by no others. In the end the proxies must have no more descriptors than in the beginning. The exit status
-is 0 when all of that is so.
+is 0 when all of that is so; if not, the last lines of standard output, where the acts are told, say why.
 """
 
 from __future__ import annotations
@@ -143,9 +143,14 @@ class Play:
             expected = {f"{ORIGINS[number]}:8000".encode() for number in origins}
             print(f"{what}: {proxy} {tally}")
             if tally.faults:
-                self.faults.append(f"{what}: {proxy} failed {dict(tally.faults)}")
+                self.fault(f"{what}: {proxy} failed {dict(tally.faults)}")
             if set(tally.servers) != expected:
-                self.faults.append(f"{what}: {proxy} had answers of {sorted(tally.servers)}")
+                self.fault(f"{what}: {proxy} had answers of {sorted(tally.servers)}, not {sorted(expected)}")
+
+    def fault(self, what: str) -> None:
+        """Take note of what is not as it should be, and say so where the acts are told."""
+        print(f"  not as it should be: {what}")
+        self.faults.append(what)
 
 
 async def ask(addresses: Iterable[str], clients: int, seconds: float) -> dict[str, Tally]:
@@ -211,12 +216,35 @@ def run(arguments: argparse.Namespace) -> list[str]:
         print(f"descriptors of the proxies: {before} in the beginning, {after} in the end")
         most = 2 * arguments.clients  # idle connections to the origins come and go
         if any(now > then + most for then, now in zip(before, after, strict=True)):
-            play.faults.append(f"descriptors: {after}, were {before}")
+            play.fault(f"descriptors: {after}, were {before}")
         return play.faults
 
 
 def _descriptors(master: int) -> int:
     return sum(fd_count(pid) for pid in children_of(master))
+
+
+def judged(perform: Callable[[], list[str]]) -> int:
+    """Perform, and say at the end what was wrong, also when it broke off; returns the exit status."""
+    try:
+        faults = perform()
+    except BaseException as error:
+        print(f"FAILED: it broke off with {error!r}", flush=True)
+        raise
+    for fault in faults:
+        print(f"FAILED: {fault}", flush=True)
+    print("all is as it should be" if not faults else f"{len(faults)} times not as it should be", flush=True)
+    return 1 if faults else 0
+
+
+def inside_hub() -> int:
+    """Run this program again in the namespace of the hub; returns its exit status."""
+    with network():
+        again = [sys.executable, "-m", "tests.soak.network", *sys.argv[1:], "--inside"]
+        status = subprocess.call(["ip", "netns", "exec", HUB, *again])
+    if status:
+        print(f"FAILED: what ran in {HUB} ended with {status}", flush=True)
+    return status
 
 
 def main() -> int:
@@ -229,14 +257,7 @@ def main() -> int:
     if os.geteuid() != 0:
         print("network namespaces take root", file=sys.stderr)
         return 2
-    if not arguments.inside:
-        with network():
-            again = [sys.executable, "-m", "tests.soak.network", *sys.argv[1:], "--inside"]
-            return subprocess.call(["ip", "netns", "exec", HUB, *again])
-    faults = run(arguments)
-    for fault in faults:
-        print(f"FAILED: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return judged(lambda: run(arguments)) if arguments.inside else inside_hub()
 
 
 if __name__ == "__main__":
