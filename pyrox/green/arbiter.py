@@ -29,6 +29,7 @@ from pyrox.green.listeners import (
 )
 from pyrox.green.systemd import Notifier
 from pyrox.green.tls_contexts import Tls
+from pyrox.green.worker import ProxyWorker
 from pyrox.green.workforce import Workforce
 from pyrox.middleware.unused import stack_warnings
 from pyrox.routing.overlap import route_warnings
@@ -166,6 +167,13 @@ class PyroxArbiter(Workforce):
         self.setup(self.app)
         self._hire_at = 0.0
 
+    def leave_to(self, worker: ProxyWorker) -> None:
+        """Let go in a new worker of what is only the old ones': else an address would never be closed."""
+        super().leave_to(worker)
+        former, self._former = self._former, None
+        if former is not None:
+            _close_unused(former.listeners, self._current.listeners)
+
     def _prepare(self, generation: Generation) -> None:
         if umask := generation.settings.core.umask:
             os.umask(int(umask, 8))
@@ -181,9 +189,8 @@ class PyroxArbiter(Workforce):
             self.log.error("the log files cannot be given to the workers: %s", error)
 
     def _close_unused(self, listeners: Listeners, *used: Listeners) -> None:
-        in_use = [id(listener) for group in used for listener in group.values()]
-        unused = {bind: listener for bind, listener in listeners.items() if id(listener) not in in_use}
-        close_listeners(unused, unlink=not self.systemd and not self.reexec_pid and not self.master_pid)
+        is_ours = not self.systemd and not self.reexec_pid and not self.master_pid
+        _close_unused(listeners, *used, unlink=is_ours)
 
     def _move_pid_file(self) -> None:
         path = self.cfg.pidfile and self.cfg.pidfile + (".2" if self.master_pid else "")
@@ -279,6 +286,12 @@ class PyroxArbiter(Workforce):
             for generation in filter(None, (self._former, self._current)):
                 self._close_unused(generation.listeners)
         super().stop(graceful)
+
+
+def _close_unused(listeners: Listeners, *used: Listeners, unlink: bool = False) -> None:
+    in_use = [id(listener) for group in used for listener in group.values()]
+    unused = {bind: listener for bind, listener in listeners.items() if id(listener) not in in_use}
+    close_listeners(unused, unlink)
 
 
 def _has_terminal() -> bool:

@@ -21,6 +21,7 @@ from tests.support.config import Config, as_ini
 from tests.support.load import Load
 from tests.support.masters import Master, has_ended
 from tests.support.origin import Origin, OriginConnection, expect_request, send
+from tests.support.processes import open_files
 from tests.support.proxy import ROOT, Proxy, running_proxy
 from tests.support.wire import Client
 
@@ -163,6 +164,33 @@ def test_addresses_come_and_go_and_those_that_stay_are_not_touched() -> None:
         # The master closes it when the last of the old workers has gone: after the new ones serve.
         path = proxy.folder / "p.sock"
         proxy.wait_until(lambda: not path.exists(), "removal of the socket that nobody serves")
+
+
+def test_address_that_is_listed_no_more_refuses_connections_when_the_old_workers_are_gone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        kept, leaving = (f"127.0.0.1:{listener.getsockname()[1]}" for listener in (one, two))
+        leaving_port = two.getsockname()[1]
+    with running_proxy({**NOWHERE, "core": {"bind_host": [kept, leaving]}}, binds=None) as proxy:
+        proxy.worker_pids(1)
+        master = Master(proxy)
+        Client(("127.0.0.1", leaving_port)).close()
+        rewrite(proxy, {**NOWHERE, "core": {"bind_host": [kept]}})
+        master.reload(workers=1)
+        with pytest.raises(ConnectionRefusedError):
+            Client(("127.0.0.1", leaving_port))
+
+
+def test_new_workers_hold_no_keys_of_the_configuration_before_theirs(certificates: Certificates) -> None:
+    pair = {"cert_file": str(certificates.cert_file), "key_file": str(certificates.key_file)}
+    with running_proxy({**NOWHERE, "ssl": pair}) as proxy:
+        proxy.worker_pids(1)
+        master = Master(proxy)
+        for _ in range(2):
+            master.reload(workers=1)
+            held = open_files(*master.workers())
+            assert [name for name in held if "pyrox-certificates" in name] == [
+                "/memfd:pyrox-certificates (deleted)"
+            ]
 
 
 # --- what is wrong ------------------------------------------------------------------------------------
