@@ -30,6 +30,7 @@ class Exchange:
         "request",
         "responses",
         "retries",
+        "route",
         "server",
         "started",
         "status",
@@ -52,6 +53,7 @@ class Exchange:
         self.status = 0  # sent to the client; 499: it left first; 101: became a tunnel
         self.answered_by = ""  # "upstream", a middleware's name, or "pyrox" for errors
         self.error = ""  # RFC 9209 error token, or ""
+        self.route = ""  # the route of [routes] that the request took; "" when it took none
         self.server = ""  # the upstream server, "http://10.0.0.1:8000"; "" when none was asked
         self.retries = 0  # tries after the first
         self.bytes_received = 0  # head and body, as framed on the wire

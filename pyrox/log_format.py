@@ -119,14 +119,15 @@ def _compile_json(clock: Clock) -> Render:
 
     def render(exchange: Exchange) -> bytes:
         answered_by, error, server = exchange.answered_by, exchange.error, exchange.server
-        verdicts, who = observed(exchange), user(exchange)
+        verdicts, who, route = observed(exchange), user(exchange), exchange.route
         return (
             f'{{"time":"{clock.utc()}","client":{_quote(client_address(exchange))}'
             f',"peer":{_quote(exchange.peer_address)}{_asked_json(exchange)}'
             f',"status":{exchange.status},"answered_by":{_quote(answered_by) if answered_by else "null"}'
             f',"user":{_quote(who) if who else "null"}'
             f',"observed":{_quote(verdicts) if verdicts else "null"}'
-            f',"error":{_quote(error) if error else "null"},"upstream":{_quote(server) if server else "null"}'
+            f',"error":{_quote(error) if error else "null"},"route":{_quote(route) if route else "null"}'
+            f',"upstream":{_quote(server) if server else "null"}'
             f',"retries":{exchange.retries},"bytes_in":{exchange.bytes_received}'
             f',"bytes_out":{exchange.bytes_sent}{_times_json(exchange)}}}\n'
         ).encode()
@@ -234,6 +235,7 @@ def _known_fields(clock: Clock, server_name: str) -> dict[str, Getter]:
         "request_length": lambda exchange: str(exchange.bytes_received),
         "answered_by": lambda exchange: exchange.answered_by or "-",
         "error": lambda exchange: exchange.error or "-",
+        "route": lambda exchange: exchange.route or "-",
         "upstream_addr": lambda exchange: exchange.server or "-",
         "retries": lambda exchange: str(exchange.retries),
         "request_id": lambda exchange: request_id(exchange) or "-",

@@ -47,18 +47,23 @@ def build_routes(settings: Settings, engine: Engine) -> App:
     """
     table = make_table(settings)
     stacks = load_route_stacks(settings)
-    apps: list[App] = []
+    apps: list[tuple[str, App]] = []
     for entry in table.rules:
         route = settings.routes.sections[entry.name]
         action = make_action(route, engine.forward(route), partial(engine.mirror, route))
-        apps.append(engine.enter(route, build_stack(stacks[entry.name], action)))
+        apps.append((entry.name, engine.enter(route, build_stack(stacks[entry.name], action))))
     return Dispatcher(table.find, apps, engine.forward(None))
 
 
 class Dispatcher:
-    """Calls the app of the route that ``find`` names, ``unrouted`` when it names none."""
+    """Calls the app of the route that ``find`` names, ``unrouted`` when it names none.
 
-    def __init__(self, find: Callable[[Request], int | None], apps: list[App], unrouted: App) -> None:
+    ``apps``: the name and the app of each route, in the order of the table.
+    """
+
+    def __init__(
+        self, find: Callable[[Request], int | None], apps: list[tuple[str, App]], unrouted: App
+    ) -> None:
         self._find = find
         self._apps = apps
         self._unrouted = unrouted
@@ -66,4 +71,9 @@ class Dispatcher:
     def __call__(self, request: Request) -> Response:
         """Answer ``request``; raises ``ClientError`` 400 for a path that could be of two routes."""
         rank = self._find(request)
-        return self._unrouted(request) if rank is None else self._apps[rank](request)
+        if rank is None:
+            return self._unrouted(request)
+        name, app = self._apps[rank]
+        if request.exchange is not None:
+            request.exchange.route = name  # for the access log
+        return app(request)

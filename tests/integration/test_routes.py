@@ -15,7 +15,15 @@ from pyrox.config import load_settings
 from pyrox.explain import make_request
 from pyrox.routing.explain import explain
 from tests.integration.conftest import PLUGINS
-from tests.integration.kit import CHUNKED_HEAD, get, nothing_left_behind, post, response, response_head
+from tests.integration.kit import (
+    CHUNKED_HEAD,
+    get,
+    nothing_left_behind,
+    post,
+    record_of,
+    response,
+    response_head,
+)
 from tests.support.origin import (
     OK,
     Origin,
@@ -253,6 +261,24 @@ def test_a_request_takes_its_route_and_explain_knows_it(
         [told.route] if told.route else []
     )
     assert (f"mark_{outcome.route}" in told.stack) is (outcome.route in ("users", "admin"))
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "route"),
+    [
+        ("/v1/logged", (BETA,), "beta"),
+        ("/closed/logged", (), "closed"),  # answered in the route's stack
+        ("/old/logged", (), "old"),
+        ("/logged", (), None),
+        ("/x/../admin/logged", (), None),  # might be of two
+    ],
+)
+def test_the_access_log_names_the_route(
+    routed: Scene, target: str, fields: tuple[str, ...], route: str | None
+) -> None:
+    with Client(routed.proxy.address) as client:
+        client.ask(get(target, *fields))
+    assert record_of(routed.proxy, target)["route"] == route
 
 
 def test_a_middleware_that_chooses_the_destination_wins_over_the_route(routed: Scene) -> None:

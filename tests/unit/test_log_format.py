@@ -134,7 +134,7 @@ FORGERIES = [
 ]
 
 
-@pytest.mark.parametrize("format", ["combined", "json", COMBINED, "$host $request_id $upstream_addr"])
+@pytest.mark.parametrize("format", ["combined", "json", COMBINED, "$host $request_id $upstream_addr $route"])
 @pytest.mark.parametrize("evil", FORGERIES)
 def test_no_value_can_end_a_line_or_leave_its_quotes(format, evil):
     exchange = make_exchange()
@@ -142,6 +142,7 @@ def test_no_value_can_end_a_line_or_leave_its_quotes(format, evil):
     exchange.request.headers.fields.extend(fields)
     text = evil.decode("latin-1")
     exchange.request.state["request_id"] = exchange.server = exchange.error = exchange.answered_by = text
+    exchange.route = text
     for one in (exchange, unparsed(evil)):
         line = line_of(format, one)
         assert line.isascii() and line[:-1].isprintable() and line.endswith("\n")
@@ -164,6 +165,7 @@ JSON_KEYS = [
         "user",
         "observed",
         "error",
+        "route",
         "upstream",
         "retries",
         "bytes_in",
@@ -197,6 +199,7 @@ def test_json_line_of_an_exchange_with_the_upstream():
         "user": None,
         "observed": None,
         "error": None,
+        "route": None,
         "upstream": "http://10.0.0.1:8000",
         "retries": 1,
         "bytes_in": 78,
@@ -269,6 +272,13 @@ def test_verdicts_of_middleware_on_trial_are_shown():
     assert line_of("$observed", exchange) == "limit=429, odd\\x22name=403\n"
     exchange.request.state["observed"] = "a middleware's own"
     assert json_of(exchange)["observed"] is None
+
+
+def test_the_route_that_was_taken_is_named():
+    exchange = make_exchange()
+    assert (json_of(exchange)["route"], line_of("$route", exchange)) == (None, "-\n")
+    exchange.route = 'odd"name'
+    assert (json_of(exchange)["route"], line_of("$route", exchange)) == ('odd"name', "odd\\x22name\n")
 
 
 # --- formats of fields ---
