@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeVar
 
 from pyrox.http.certificate import CertificateFields
-from pyrox.settings import Network
+from pyrox.settings import Peers
 
 T = TypeVar("T")
 Raw = str | list[str]
@@ -61,7 +61,6 @@ def checks(directory: str) -> dict[str, Callable[..., object]]:
         "names": lambda value: tuple(split_items(value)),
         "bind_list": check_binds,
         "url_list": check_urls,
-        "cidr_list": check_networks,
         "peer_list": check_peers,
         "path": check_path,
         "output": check_output,
@@ -215,14 +214,9 @@ def parse_url(text: str) -> str:
     return f"{match[1].lower()}://{_authority(text, match[2])}"
 
 
-def check_networks(value: Raw) -> tuple[Network, ...]:
-    """Read networks in CIDR notation, or single addresses."""
-    return parse_each(_network, split_items(value))
-
-
-def check_peers(value: Raw) -> tuple[Network | str, ...]:
+def check_peers(value: Raw) -> Peers:
     """Read networks, and ``unix`` for the peers of a unix socket, which have no address."""
-    return parse_each(lambda item: item if item == "unix" else _network(item), split_items(value))
+    return parse_each(_peer, split_items(value))
 
 
 def check_certificate_fields(value: Raw) -> tuple[str, ...]:
@@ -288,7 +282,11 @@ def _socket_path(text: str, path: str) -> str:
     return os.path.normpath(path)
 
 
-def _network(text: str) -> Network:
+def _peer(text: str) -> IPv4Network | IPv6Network | str:
+    if text == "unix":
+        return text
+    if text.startswith("unix:"):
+        raise ValueError(f"{text!r} has a path; write unix, which stands for the peers of every unix socket")
     try:
         return ip_network(text)
     except ValueError:
@@ -296,7 +294,7 @@ def _network(text: str) -> Network:
     try:
         meant = ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f"{text!r} is not a network such as 10.0.0.0/8 or 2001:db8::/32") from None
+        raise ValueError(f"{text!r} is not a network such as 10.0.0.0/8 or 2001:db8::/32, or unix") from None
     raise ValueError(f"{text!r} has bits set after its prefix; did you mean {meant}?")
 
 

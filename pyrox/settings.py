@@ -13,7 +13,8 @@ from typing import Literal
 
 DEFAULT_CONFIG = "/etc/pyrox/pyrox.conf"  # the file that is read when no other is named
 
-Network = IPv4Network | IPv6Network
+# Networks, and the text "unix" for the peers of a unix socket.
+Peers = tuple[IPv4Network | IPv6Network | str, ...]
 RawValue = str | list[str]
 RawOptions = Mapping[str, RawValue | Mapping[str, RawValue]]  # as written; a mapping is a [[[subsection]]]
 
@@ -243,8 +244,8 @@ class MiddlewareSettings:
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     underscore_headers: str  # drop | allow | reject
-    trusted_proxies: tuple[Network, ...]
-    proxy_protocol_from: tuple[Network | str, ...]  # the one text is "unix"
+    trusted_proxies: Peers
+    proxy_protocol_from: Peers
     forwarded: bool
 
 

@@ -29,7 +29,7 @@ from pyrox.http.body import Body, HeaderItems
 from pyrox.http.certificate import CertificateFields, ClientCertificate
 from pyrox.http.error_response import error_response, internal_error
 from pyrox.http.field_names import CONNECTION_FIELDS, normal_names
-from pyrox.http.forwarding import ClientSide, Network, add_response_fields
+from pyrox.http.forwarding import ClientSide, Peers, add_response_fields
 from pyrox.http.handshake import Handshake
 from pyrox.http.head import HeadLimits, parse_request_head
 from pyrox.http.headers import Headers
@@ -156,10 +156,11 @@ class TestClient:
         self.tls = tls
         self.raise_exceptions = raise_exceptions
         self.certificate = certificate
-        self._trusted_proxies: tuple[Network, ...] = ()
+        self._trusted_proxies: Peers = ()
         self._use(_defaults(), normal_names(name for layer in layers for name in _reserved_by(layer)))
         if trusted:
-            self._trusted_proxies = (ip_network(client_address),)
+            is_unix = client_address == "unix"
+            self._trusted_proxies = (client_address if is_unix else ip_network(client_address),)
 
     def _use(self, settings: Settings, reserved: frozenset[bytes]) -> None:
         self._trusted_proxies = settings.http.trusted_proxies

@@ -89,7 +89,6 @@ KINDS = {
     "hash_key": "key",
     "cookie_name": "name",
     "cookie_attribute": "text",
-    "cidr_list": "list of networks",
     "peer_list": "list of networks and `unix`",
     "weighted_clusters": "list of clusters",
     "nameserver_list": "list of addresses",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyrox.errors import ClientError, ClientGone
 from pyrox.green.stream import SocketStream
-from pyrox.http.forwarding import is_in_networks
+from pyrox.http.forwarding import is_among
 from pyrox.http.proxy_protocol import UNIX, Endpoint, HeaderReader, ProxyHeader, encode_header
 from pyrox.settings import Settings
 
@@ -34,9 +34,7 @@ class Introductions:
     """
 
     def __init__(self, settings: Settings) -> None:
-        peers, version = settings.http.proxy_protocol_from, settings.upstream.proxy_protocol
-        self._has_unix = "unix" in peers
-        self._networks = tuple([peer for peer in peers if not isinstance(peer, str)])
+        self._peers, version = settings.http.proxy_protocol_from, settings.upstream.proxy_protocol
         self._version = version if version != "off" else ""
         self.own = encode_header(version, None, None) if self._version else b""
 
@@ -46,7 +44,7 @@ class Introductions:
         Sets the connection's ``side``, and its ``pool`` where servers are told.
         """
         header = _NOBODY
-        if self._are_due_from(connection.side.address):
+        if self._peers and is_among(connection.side.address, self._peers):
             try:
                 header = receive_header(connection.stream, connection.engine.head_patience)
             except ClientError as error:
@@ -59,11 +57,6 @@ class Introductions:
         if self._version:
             connection.pool = connection.engine.pool_for(self._header_for(connection, header))
         return True
-
-    def _are_due_from(self, address: str) -> bool:
-        if address == "unix":
-            return self._has_unix
-        return bool(self._networks) and is_in_networks(address, self._networks)
 
     def _header_for(self, connection: ClientConnection, header: ProxyHeader) -> bytes:
         if header.source is not None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pyrox.http.certificate import ClientCertificate
     from pyrox.http.handshake import Handshake
 
-Network = IPv4Network | IPv6Network
+# Networks of peers, and "unix" for those that come by a unix socket, which have no address.
+Peers = tuple[IPv4Network | IPv6Network | str, ...]
 
 _VIA: dict[str, Field] = {
     version: (b"via", b"Via", b"%b pyrox" % version.encode()) for version in ("1.0", "1.1")
@@ -63,7 +64,7 @@ class ClientSide:
         port: int = 0,
         *,
         tls: bool = False,
-        trusted_proxies: tuple[Network, ...] = (),
+        trusted_proxies: Peers = (),
         forwarded: bool = False,
     ) -> None:
         self.address = address
@@ -72,7 +73,7 @@ class ClientSide:
         self.forwarded = forwarded
         self._state: dict[object, Any] | None = None
         self._trust = trusted_proxies
-        self.trusted = bool(trusted_proxies) and is_in_networks(address, trusted_proxies)
+        self.trusted = bool(trusted_proxies) and is_among(address, trusted_proxies)
         # A unix socket's peer has no address; RFC 7239 6.2 has a word for that.
         node = b"unknown" if address == "unix" else address.encode()
         self._for_field: Field = (b"x-forwarded-for", b"X-Forwarded-For", node)
@@ -86,13 +87,16 @@ class ClientSide:
 
     def named(self, address: str, port: int, tls: bool) -> ClientSide:
         """Return the side of the client that the peer names; ``tls``: it spoke TLS to the peer."""
-        return ClientSide(
+        side = ClientSide(
             address,
             port,
             tls=tls or self.tls,
             trusted_proxies=self._trust,
             forwarded=self.forwarded,
         )
+        if address == "unix":  # at a socket of the peer's: those of trusted_proxies are at ours
+            side.trusted = False
+        return side
 
     def identify(self, certificate: ClientCertificate | None, fields: tuple[Field, ...]) -> None:
         """Note the certificate that was asked for, and the fields that tell upstream of it."""
@@ -121,7 +125,7 @@ class ClientSide:
             if candidate is None:
                 break
             address = candidate
-            if not is_in_networks(address, self._trust):
+            if not is_among(address, self._trust):
                 break
         return address
 
@@ -246,9 +250,12 @@ def _date_field_of(second: int) -> Field:
 
 
 @lru_cache(maxsize=4096)
-def is_in_networks(address: str, networks: tuple[Network, ...]) -> bool:
-    """Tell whether ``address`` is in one of ``networks``; an IPv4-mapped IPv6 address counts as IPv4."""
+def is_among(address: str, peers: Peers) -> bool:
+    """Tell whether ``address``, perhaps ``"unix"``, is one of ``peers``; IPv4-mapped IPv6 counts as IPv4."""
+    if address == "unix":
+        return address in peers
     parsed = parse_address(address)
+    networks = [peer for peer in peers if not isinstance(peer, str)]
     return parsed is not None and any(
         parsed.version == network.version and parsed in network for network in networks
     )

@@ -18,6 +18,8 @@ from tests.support.origin import OK, Origin, serve
 from tests.support.proxy import running_proxy
 from tests.support.wire import Client, connect
 
+JSON_LOG = {"access_log_format": "json"}
+
 
 def test_ipv6_bind_and_ipv6_upstream(target: str) -> None:
     with Origin(serve(OK)) as origin, running_proxy(_to(origin), binds=["[::1]:0"]) as proxy:
@@ -62,6 +64,27 @@ def test_unix_socket_bind_and_unix_socket_upstream(target: str) -> None:
             assert origin.requests[1].body == body
         assert proxy.terminate() == 0
         assert not Path(path).exists()
+
+
+@pytest.mark.parametrize(("trusted", "told"), [("unix", b"203.0.113.9, unknown"), ("", b"unknown")])
+def test_what_a_peer_at_a_unix_socket_says_of_its_client_counts_when_it_is_trusted(
+    trusted: str, told: bytes, target: str
+) -> None:
+    with Origin(serve(OK)) as origin:
+        config = {**_to(origin), "http": {"trusted_proxies": trusted}, "logging": JSON_LOG}
+        with running_proxy(config, binds=["127.0.0.1:0", "unix:{folder}/front.sock"]) as proxy:
+            address, path = proxy.addresses()
+            fields = ("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https")
+            for where in (path, address):
+                with Client(where) as client:
+                    assert client.ask(get(target, *fields)).status == 200
+            by_socket, by_address = origin.requests
+            proto = b"https" if trusted else b"http"
+            assert (by_socket.get("x-forwarded-for"), by_socket.get("x-forwarded-proto")) == (told, proto)
+            assert by_address.get("x-forwarded-for") == b"127.0.0.1"
+            proxy.address = address  # for what asks it to write its log
+            clients = [record["client"] for record in records_of(proxy, target, 2)]
+            assert clients == ["203.0.113.9" if trusted else "unix", "127.0.0.1"]
 
 
 def test_unix_socket_upstream_that_nobody_serves_is_a_502(tmp_path: Path, target: str) -> None:

@@ -139,7 +139,7 @@ def test_values_are_read_as_the_types_of_their_options() -> None:
         processes = 0
         reload = On
         [http]
-        trusted_proxies = 10.0.0.0/8, ::1
+        trusted_proxies = 10.0.0.0/8, unix, ::1
         proxy_protocol_from = unix, 10.0.0.1
         underscore_headers = Reject
         [limits]
@@ -154,7 +154,7 @@ def test_values_are_read_as_the_types_of_their_options() -> None:
     )
     assert settings.core.bind_host == ("127.0.0.1:80", "[::1]:80", ":81", "unix:/run/p.sock", "fd://3")
     assert (settings.core.processes, settings.core.reload) == (0, True)
-    assert [str(network) for network in settings.http.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    assert [str(network) for network in settings.http.trusted_proxies] == ["10.0.0.0/8", "unix", "::1/128"]
     assert [str(peer) for peer in settings.http.proxy_protocol_from] == ["unix", "10.0.0.1/32"]
     assert settings.http.underscore_headers == "reject"
     assert settings.limits.max_body_size == 1 << 30

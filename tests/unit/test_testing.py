@@ -109,6 +109,12 @@ def test_configuration_decides_who_is_trusted_and_how_long_a_head_may_be() -> No
     assert client.get("/", headers=[("X-A", "a")] * 6).status == 431
 
 
+def test_peer_at_a_unix_socket_may_be_trusted() -> None:
+    client = TestClient(client_address="unix", trusted=True)
+    client.get("/", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert client.upstream_requests[0].client_address == "192.0.2.1"
+
+
 def test_bad_configuration_raises_as_it_would_at_start_up() -> None:
     with pytest.raises(ConfigError, match=r"\[\[headers\]\] response_sett: unknown option; did you mean"):
         TestClient.from_config("[middleware]\nstack = headers\n[[headers]]\nresponse_sett = a\n")
