@@ -23,45 +23,60 @@ CONFIG_FAULT = 2  # the exit status of a bad configuration, as of a bad command 
 _USAGE = """pyrox [-c FILE] [-w N] [-b HOST:PORT]... [-p PATHS] [-D] [--pid FILE]
              [--user USER] [--group GROUP] [--reload] [--check | --print-config] [start]
        pyrox demo [-b HOST:PORT]...
-       pyrox explain [-c FILE] 'METHOD TARGET' [-H 'NAME: VALUE']...
+       pyrox explain [-c FILE] 'METHOD TARGET' [-H 'NAME: VALUE']... [--client ADDRESS] [--tls]
        pyrox new middleware NAME [-d DIR]
        pyrox --version"""
 _DESCRIPTION = (
     "An HTTP reverse proxy. start: the proxy. demo: a small upstream to try it with. "
     "explain: which route a request takes. new: a middleware to start from."
 )
+# The options that take a value, of every command: what stands behind one is no command.
+_WITH_VALUE = {"-c", "--config", "-w", "--workers", "-b", "--bind", "-p", "--plugin-paths", "--pid", "--user"}
+_WITH_VALUE |= {"--group", "-H", "--header", "--client", "-d", "--directory"}
 _OTHER_BINDS = "[::1]:PORT, :PORT, unix:/PATH, fd://N; may be repeated"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 when the configuration is bad."""
     argv = sys.argv[1:] if argv is None else argv
-    if [*argv[:1]] == ["explain"]:
-        from pyrox.explain import main as explain_main
-
-        return _until_read_enough(partial(explain_main, argv[1:]))
-    if [*argv[:1]] == ["new"]:
-        from pyrox.new import main as new_main
-
-        return new_main(argv[1:])
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if arguments.command == "demo":
-        return _demo(parser, arguments)
+    position = _position_of_command(argv)
+    command, others = argv[position : position + 1], [*argv[:position], *argv[position + 1 :]]
     try:
-        return _with_config(arguments)
+        if command == ["explain"]:
+            from pyrox.explain import main as explain_main
+
+            return _until_read_enough(partial(explain_main, others))
+        if command == ["new"]:
+            from pyrox.new import main as new_main
+
+            return new_main(others)
+        return _start(argv)
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
-        if arguments.config is None and not os.path.exists(DEFAULT_CONFIG):
+        if error.problems == [f"{DEFAULT_CONFIG}: there is no such file"]:
             print("-c FILE names another configuration file", file=sys.stderr)
         return CONFIG_FAULT
+
+
+def _position_of_command(argv: Sequence[str]) -> int:
+    """Return where the first word is that is neither an option nor its value; the end when there is none."""
+    position = 0
+    while position < len(argv) and argv[position].startswith("-"):
+        position += 2 if argv[position] in _WITH_VALUE else 1
+    return position
+
+
+def _start(argv: Sequence[str]) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    return _demo(parser, arguments) if arguments.command == "demo" else _with_config(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("pyrox", usage=_USAGE, description=_DESCRIPTION, allow_abbrev=False)
     add = parser.add_argument
-    add("command", nargs="?", choices=("start", "demo"), default="start", help="default: start")
+    add("command", nargs="?", type=_command, default="start", help="default: start")
     add("-c", "--config", metavar="FILE", help=f"configuration file (default: {DEFAULT_CONFIG})")
     add("-w", "--workers", metavar="N", help="worker processes; 0: one per CPU")
     add("-b", "--bind", metavar="HOST:PORT", action="append", help=f"where to listen; also {_OTHER_BINDS}")
@@ -76,6 +91,18 @@ def _parser() -> argparse.ArgumentParser:
     instead.add_argument("--print-config", action="store_true", help="print the configuration in effect")
     add("--version", action="version", version=f"pyrox {__version__}")
     return parser
+
+
+def _command(text: str) -> str:
+    if text in ("start", "demo"):
+        return text
+    if text in ("explain", "new"):
+        raise argparse.ArgumentTypeError(f"{text} stands first: pyrox {text} ...")
+    from pyrox.config_report import did_you_mean
+
+    known = ("start", "demo", "explain", "new")
+    hint = f"; did you mean -c {text}?" if os.path.isfile(text) else did_you_mean(text, known)
+    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(known)}{hint}")
 
 
 def _with_config(arguments: argparse.Namespace) -> int:

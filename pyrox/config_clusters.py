@@ -39,7 +39,10 @@ def parse_cluster_server(text: str) -> ServerSettings:
     """Read one server of a cluster."""
     url, *parameters = text.split()
     if url == "demo":
-        raise ValueError("'demo' can only stand in [routing] upstream_hosts")
+        raise ValueError(
+            "'demo' can only stand in [routing] upstream_hosts; "
+            "run pyrox demo and write http://127.0.0.1:8081 here"
+        )
     weight, is_backup, resolve, service = 1, False, False, ""
     for parameter in parameters:
         key, equals, value = parameter.partition("=")

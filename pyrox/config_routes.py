@@ -131,6 +131,11 @@ def _names(route: RouteSettings, known: list[str]) -> Iterator[tuple[str, str]]:
             yield from _faults(key, lambda name=name: parse_url(name))  # type: ignore[misc]
         elif name == DEFAULT_CLUSTER:
             yield key, "there are no upstream_hosts in [routing]"
+        elif name == "demo":
+            yield (
+                key,
+                "the demo upstream can only stand in [routing] upstream_hosts; write upstream_hosts here",
+            )
         else:
             yield key, f"{name!r} is no section of [clusters]{did_you_mean(name, known)}"
 

@@ -10,26 +10,24 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from pyrox.config import load_settings
-from pyrox.errors import ClientError, ConfigError
-from pyrox.http.forwarding import ClientSide
+from pyrox.errors import ClientError
+from pyrox.http.forwarding import ClientSide, parse_address
 from pyrox.http.head import HeadLimits, parse_request_head
 from pyrox.http.message import Request
 from pyrox.routing.explain import Explanation, explain
 from pyrox.settings import DEFAULT_CONFIG, Settings
 
+_USAGE = "pyrox explain [-c FILE] 'METHOD TARGET' [-H 'NAME: VALUE']... [--client ADDRESS] [--tls]"
 _DESCRIPTION = "Tell which route a request takes, and why none of the others; nothing is sent."
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command and return its exit status: 0, or 2 for a bad configuration or a bad request."""
+    """Run the command and return its exit status: 0, or 2 for a bad request; raises ``ConfigError``."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    settings, line = load_settings(arguments.config), " ".join(arguments.request)
     try:
-        settings = load_settings(arguments.config)
-        request = make_request(settings, arguments.request, arguments.header, arguments.client, arguments.tls)
-    except ConfigError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return 2
+        request = make_request(settings, line, arguments.header, arguments.client, arguments.tls)
     except ClientError as error:
         print(f"such a request is refused with {error.status}: {error.detail}", file=sys.stderr)
         return 2
@@ -39,14 +37,29 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("pyrox explain", description=_DESCRIPTION, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        "pyrox explain", usage=_USAGE, description=_DESCRIPTION, allow_abbrev=False
+    )
     add = parser.add_argument
-    add("request", metavar="'METHOD TARGET'", help="the request line, without a version; GET may be left out")
+    what = "the request line, without a version; GET may be left out"
+    add("request", metavar="'METHOD TARGET'", nargs="+", help=what)
     add("-c", "--config", metavar="FILE", default=DEFAULT_CONFIG, help="default: %(default)s")
     add("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[], help="may be repeated")
-    add("--client", metavar="ADDRESS", default="127.0.0.1", help="who asks; default: %(default)s")
+    add(
+        "--client",
+        metavar="ADDRESS",
+        type=_client,
+        default="127.0.0.1",
+        help="who asks; default: %(default)s",
+    )
     add("--tls", action="store_true", help="the client speaks TLS")
     return parser
+
+
+def _client(text: str) -> str:
+    if text != "unix" and parse_address(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IP address; a peer at a unix socket is unix")
+    return text
 
 
 def make_request(settings: Settings, line: str, fields: Sequence[str], client: str, tls: bool) -> Request:

@@ -22,13 +22,7 @@ _is_name = re.compile(r"[a-z][a-z0-9_]*").fullmatch
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit status: 0, or 2 when nothing was written."""
-    parser = argparse.ArgumentParser("pyrox new", description=_DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("kind", choices=("middleware",))
-    parser.add_argument("name", metavar="NAME", help="of the module and of its section, as in rate_of_change")
-    parser.add_argument(
-        "-d", "--directory", metavar="DIR", type=Path, default=Path(), help="where to; default: here"
-    )
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     try:
         written = write_middleware(arguments.name, arguments.directory)
     except (OSError, ValueError) as error:
@@ -39,6 +33,16 @@ def main(argv: Sequence[str]) -> int:
     print(f"{test}: its test; run it with: python -m pytest {test}")
     print(f"{page}: its page, with a configuration to begin with")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("pyrox new", description=_DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("kind", choices=("middleware",))
+    parser.add_argument("name", metavar="NAME", help="of the module and of its section, as in rate_of_change")
+    parser.add_argument(
+        "-d", "--directory", metavar="DIR", type=Path, default=Path(), help="where to; default: here"
+    )
+    return parser
 
 
 def write_middleware(name: str, directory: Path) -> list[Path]:

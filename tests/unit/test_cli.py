@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pyrox import __version__, cli
+from pyrox import __version__, cli, explain, new
 from pyrox.config import load_settings
 from pyrox.errors import ConfigError
 from pyrox.settings import Settings
@@ -190,7 +190,16 @@ def test_as_a_module_it_tells_its_version() -> None:
     [
         (["--wrokers=2"], "unrecognized arguments: --wrokers=2"),
         (["--worker=2"], "unrecognized arguments: --worker=2"),
-        (["stop"], "invalid choice: 'stop'"),
+        (["stop"], "'stop' is none of start, demo, explain, new"),
+        (["expain", "/"], "'expain' is none of start, demo, explain, new; did you mean explain?"),
+        ([str(SHIPPED)], f"did you mean -c {SHIPPED}?"),
+        (["-Dw", "2", "explain"], "explain stands first: pyrox explain ..."),
+        (["-w", "2", "explain", "/"], "pyrox explain: error: unrecognized arguments: -w"),
+        (["explain"], "the following arguments are required: 'METHOD TARGET'"),
+        (
+            ["explain", "/", "--client", "me"],
+            "--client: 'me' is no IP address; a peer at a unix socket is unix",
+        ),
         (["--check", "--print-config"], "not allowed with argument"),
         (["demo", "-w", "2"], "demo takes no option but --bind"),
         (["demo", "--check"], "demo takes no option but --bind"),
@@ -205,6 +214,17 @@ def test_a_bad_command_line_exits_2(
         cli.main(arguments)
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["explain", "new", ""])
+def test_every_option_with_a_value_is_known_as_one(command: str) -> None:
+    """Or its value would be taken for the command."""
+    module = {"explain": explain, "new": new}.get(command, cli)
+    options = [
+        action for action in module._parser()._actions if action.option_strings and action.nargs is None
+    ]
+    assert options
+    assert {name for action in options for name in action.option_strings} <= cli._WITH_VALUE
 
 
 @pytest.mark.parametrize("flag", ["-w", "-b"])

@@ -128,6 +128,37 @@ def test_a_path_of_two_routes_is_told_with_its_readings(explained) -> None:  # t
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["explain", "-c", "FILE", "-H", "Host: a.test", "GET /old?x"],
+        ["-c", "FILE", "explain", "/old?x", "-H", "Host: a.test"],
+        ["-H", "Host: a.test", "--config", "FILE", "explain", "GET", "/old?x"],
+        ["--config=FILE", "-HHost: a.test", "explain", "GET /old?x"],
+    ],
+)
+def test_its_words_may_stand_in_any_order(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "pyrox.ini"
+    path.write_text(CONFIG)
+    assert main([word.replace("FILE", str(path)) for word in words]) == 0
+    assert capsys.readouterr().out.startswith("GET /old?x of host a.test by 127.0.0.1\n")
+
+
+def test_a_file_may_be_called_like_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "explain").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert main(["-c", "explain", "--check"]) == 0
+    assert capsys.readouterr().out == "explain: configuration OK\n"
+
+
+def test_who_asks_may_be_a_peer_at_a_unix_socket(explained) -> None:  # type: ignore[no-untyped-def]
+    assert explained("/y", "--client", "unix")[0].endswith(" by unix")
+
+
+@pytest.mark.parametrize(
     ("arguments", "error"),
     [
         (["GET /", "-H", "Host: a b"], "such a request is refused with 400: "),
