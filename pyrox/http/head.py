@@ -34,6 +34,8 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # '#' never belongs on the wire (RFC 9112 3.2); a proxy and its upstream may disagree on what it ends.
 _request_line = re.compile(rb"(%b) ([!\"$-~]+) HTTP/([0-9])\.([0-9])\r\n" % _TOKEN).match
 _status_line = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n").match
+_WITHOUT_BODY = (b"204", b"304")
+_has_coding_line = re.compile(rb"\r\n(?i:transfer-encoding):").search
 _length_line = re.compile(rb"\r\n(?i:content-length):[ \t]*+([0-9]++)[ \t]*+(?=\r\n)")
 
 # What Connection may name without a field of that name being removed.
@@ -304,10 +306,13 @@ def parse_response_head(raw: bytes, method: str, limits: HeadLimits) -> Response
     except HttpParserUpgrade:
         pass  # 101; the head itself was fine
     except HttpParserError as error:
-        repaired = _with_one_length(raw)
-        if repaired is None:
-            raise UpstreamError(f"malformed response head: {error}") from None
-        return parse_response_head(repaired, method, limits)
+        if repaired := _with_one_length(raw):
+            return parse_response_head(repaired, method, limits)
+        if (method == "HEAD" or status in _WITHOUT_BODY) and (repaired := _without_length(raw)):
+            response = parse_response_head(repaired, method, limits)
+            response.keep_alive = False  # whoever frames a message twice may send more than is due
+            return response
+        raise UpstreamError(f"malformed response head: {error}") from None
     version = "1.1" if minor == b"1" else "1.0"
     reason_text = reason.decode("latin-1") if reason else ""
     response = Response.from_head(int(status), reason_text, version, fields)
@@ -324,6 +329,15 @@ def _with_one_length(raw: bytes) -> bytes | None:
     if first is None or {match[1] for match in _length_line.finditer(raw, first.end())} != {first[1]}:
         return None
     return raw[: first.end()] + _length_line.sub(b"", raw[first.end() :])
+
+
+def _without_length(raw: bytes) -> bytes | None:
+    """Take out a Content-Length beside a Transfer-Encoding, which overrides it; None when there is none.
+
+    For what ends with its head "regardless of the header fields" (RFC 9112 6.3), so that nothing is in doubt.
+    """
+    repaired, lengths = _length_line.subn(b"", raw)
+    return repaired if lengths == 1 and _has_coding_line(raw) else None
 
 
 def _settle_response(response: Response, special: list[Field], method: str) -> None:
