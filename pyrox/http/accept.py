@@ -24,7 +24,7 @@ _LONGEST_RANGE = 64  # RFC 5646 4.4.1 finds 35 enough for a language tag
 
 _is_weight = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?").fullmatch  # RFC 9110 12.4.2
 # A separator outside of quotes: every step takes a run that the next cannot start with, so none backtracks.
-_unquoted = {mark: re.compile(rf'(?:[^{mark}"]++|"(?:[^"\\]++|\\.)*+(?:"|$))*+', re.DOTALL) for mark in ",;"}
+_unquoted = {mark: re.compile(rf'(?:[^{mark}"]++|"(?:[^"\\]++|\\.?)*+(?:"|$))*+', re.DOTALL) for mark in ",;"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,11 @@ def test_coding_that_is_wanted_most(accept: str | None, chosen: str) -> None:
     assert choose_coding(parse_choices(accept), ["zstd", "br", "gzip"]) == chosen
 
 
+@pytest.mark.parametrize("text", ['a/b;p="x, y', 'a/b;p="x, y\\', 'a/b;p="x, \\"'])
+def test_quotes_that_nobody_closes_go_to_the_end(text: str) -> None:
+    assert [choice.name for choice in parse_choices(text)] == ["a/b"]
+
+
 @pytest.mark.parametrize(
     "flood",
     [
