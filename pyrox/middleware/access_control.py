@@ -10,7 +10,8 @@ from pyrox.errors import HTTPError
 from pyrox.http.forwarding import parse_address
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
-from pyrox.middleware.path_patterns import PathPatterns, methods_of, parse_methods
+from pyrox.middleware.path_patterns import PathPatterns, parse_methods
+from pyrox.routing.methods import methods_of
 
 T = TypeVar("T")
 

@@ -1,7 +1,7 @@
-"""Patterns of paths, for rules about who may do what; and every way in which a request could be read.
+"""Patterns of paths, for rules about who may do what.
 
 A rule that a client can get past by another spelling is none. So a path is judged in each reading that some
-server could have of it (``pyrox.routing.paths``), and a method in each that a framework could take it for.
+server could have of it (``pyrox.routing.paths``).
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from pyrox.errors import HTTPError
-from pyrox.http.field_names import normal_name
 from pyrox.http.headers import is_token
-from pyrox.http.message import Request
 from pyrox.routing.paths import as_matched, readings
 from pyrox.routing.regex import compile_regex
 
@@ -20,9 +18,6 @@ Found = tuple[int | None, ...]  # for each reading of a path: the first pattern 
 
 _MAX_REMEMBERED = 4096  # paths; clients choose them
 _LONGEST_REMEMBERED = 256
-
-# Fields by which frameworks let a client that can only POST ask for another method.
-_OVERRIDES = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
 
 
 class PathPatterns:
@@ -72,19 +67,6 @@ class PathPatterns:
 def too_many_readings() -> HTTPError:
     """Return the error for a path that ``find`` has nothing for."""
     return HTTPError(400, "a path that can be read in too many ways")
-
-
-def methods_of(request: Request) -> tuple[str, ...]:
-    """Return the method, and those that frameworks may take in its place because a field says so."""
-    method = request.method
-    found = [
-        value
-        for name, _, value in request.headers.fields
-        if b"method" in name and normal_name(name) in _OVERRIDES
-    ]
-    if not found:
-        return (method,)
-    return (method, *(value.decode("latin-1").strip().upper() for value in found))
 
 
 def parse_methods(text: str) -> frozenset[str] | None:

@@ -11,9 +11,9 @@ from pyrox.http.message import Request, Response
 from pyrox.middleware.authentication import unauthorized
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.identity import identity_of
-from pyrox.middleware.path_patterns import methods_of
 from pyrox.middleware.rbac_rules import parse_rules_file, rules_of_section
 from pyrox.middleware.watched_file import WatchedFile
+from pyrox.routing.methods import methods_of
 
 
 class Rbac(Middleware):

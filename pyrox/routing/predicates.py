@@ -86,7 +86,7 @@ def _host_regexp(pattern: str) -> Predicate:
 
 def _method(*methods: str) -> Predicate:
     known = frozenset(methods)
-    return lambda subject: subject.request._method in known
+    return lambda subject: subject.method in known
 
 
 def _header(name: str, *values: str) -> Predicate:

@@ -17,15 +17,17 @@ class Subject:
     """One request, read in one way.
 
     * ``host``: in lower case, without port and final dot; ``""`` when there is none.
-    * ``path``: one reading of the path (see ``paths``); ``literal`` is the one as it stands.
+    * ``path``: one reading of the path (see ``paths``).
+    * ``method``: one that servers may take the request's for (see ``methods``); its own unless given.
     """
 
-    __slots__ = ("_address", "_cookies", "_query", "host", "path", "request")
+    __slots__ = ("_address", "_cookies", "_query", "host", "method", "path", "request")
 
-    def __init__(self, request: Request, host: str, path: str) -> None:
+    def __init__(self, request: Request, host: str, path: str, method: str | None = None) -> None:
         self.request = request
         self.host = host
         self.path = path
+        self.method = method or request._method
         self._query: dict[str, list[str]] | None = None
         self._cookies: dict[str, list[str]] | None = None
         self._address: IPv4Address | IPv6Address | str | None = None

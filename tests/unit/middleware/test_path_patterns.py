@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from pyrox.http.message import Request
-from pyrox.middleware.path_patterns import PathPatterns, methods_of, parse_methods
+from pyrox.middleware.path_patterns import PathPatterns, parse_methods
 from pyrox.routing.regex import compile_regex
 
 
@@ -141,18 +140,6 @@ def test_hostile_path_takes_no_time(pattern: str) -> None:
     for path in ("/" + "a" * 8000, "/a" * 4000, "/" + "/".join(["a" * 900] * 8) + "b"):
         patterns.find(path)
     assert time.process_time() - started < 5.0
-
-
-def test_methods_are_those_that_anybody_may_see() -> None:
-    assert methods_of(Request("GET", "/")) == ("GET",)
-    fields = [
-        ("X-HTTP-Method-Override", "delete"),
-        ("x_http_method", " PUT "),
-        ("X-Method-Override", "PATCH"),
-        ("X.HTTP.Method", "LOCK"),
-        ("X-Method", "MOVE"),
-    ]
-    assert methods_of(Request("POST", "/", fields)) == ("POST", "DELETE", "PUT", "PATCH", "LOCK")
 
 
 def test_methods_are_written_in_upper_case() -> None:
