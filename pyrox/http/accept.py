@@ -8,11 +8,14 @@ takes time in proportion to its length, and choosing no more than 64 items for e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
-from pyrox.http.headers import Headers, is_token
+from pyrox.http.headers import Field, Headers, is_token, make_field
+
+T = TypeVar("T")
 
 IDENTITY = "identity"
 
@@ -59,13 +62,23 @@ def field_value(headers: Headers, name: str) -> str | None:
     return ", ".join(lines) if lines else None
 
 
+def list_items(value: str) -> list[str]:
+    """Return the items of a list without quotes in it (RFC 9110 5.6.1), such as that of Vary."""
+    return [name for item in value.split(",") if (name := item.strip())]
+
+
+def remembering(read: Callable[[str], T]) -> Callable[[str], T]:
+    """Return ``read``, which knows what it has made of a field's value before, unless that was long."""
+    known = lru_cache(maxsize=1024)(read)
+    return lambda value: known(value) if len(value) <= _WORTH_REMEMBERING else read(value)
+
+
 def parse_choices(value: str | None) -> tuple[Choice, ...]:
     """Take a field's value apart, in its order; None and ``""`` have no items.
 
     A malformed weight counts as 0. An item may have quotes with separators in them.
     """
-    text = value or ""
-    return _remembered(text) if len(text) <= _WORTH_REMEMBERING else _parse(text)
+    return _choices(value or "")
 
 
 def _parse(text: str) -> tuple[Choice, ...]:
@@ -73,7 +86,7 @@ def _parse(text: str) -> tuple[Choice, ...]:
     return tuple(_choice(item) for item in items[:_MOST_ITEMS] if item and not item.isspace())
 
 
-_remembered = lru_cache(maxsize=1024)(_parse)
+_choices = remembering(_parse)
 
 
 def _choice(item: str) -> Choice:
@@ -192,9 +205,19 @@ def choose_coding(accepted: Sequence[Choice], offered: Sequence[str]) -> str:
 
 def add_vary(headers: Headers, *names: str) -> None:
     """Say that the response depends on these request fields too (RFC 9110 12.5.5)."""
-    present = field_value(headers, "vary")
-    listed = [name.strip() for name in (present or "").split(",") if name.strip()]
-    if "*" in listed or not names:
+    if not names:
         return
+    present = [field[2].decode("latin-1") for field in headers.fields if field[0] == b"vary"]
+    if not present:
+        headers.fields.append(_vary_field(names))
+        return
+    listed = list_items(",".join(present))
     known = {name.lower() for name in listed}
-    headers["Vary"] = ", ".join([*listed, *(name for name in names if name.lower() not in known)])
+    missing = [name for name in names if name.lower() not in known]
+    if missing and "*" not in known:
+        headers["Vary"] = ", ".join([*listed, *missing])
+
+
+@lru_cache(maxsize=64)
+def _vary_field(names: tuple[str, ...]) -> Field:
+    return make_field("Vary", ", ".join(dict.fromkeys(names)))

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 
 from pyrox.errors import HTTPError, ProxyError
-from pyrox.http.accept import MediaType, add_vary, choose_media, field_value, parse_choices
+from pyrox.http.accept import MediaType, add_vary, choose_media, field_value, list_items, parse_choices
 from pyrox.http.headers import Headers
 from pyrox.http.message import REASONS, Response
 
@@ -88,7 +88,7 @@ def _replace(headers: Headers, marks: Headers | None) -> None:
     varies_by = field_value(headers, "vary")
     headers.update(marks)
     if varies_by is not None:
-        add_vary(headers, *(name.strip() for name in varies_by.split(",")))
+        add_vary(headers, *list_items(varies_by))
 
 
 def internal_error(error: BaseException) -> ProxyError:

@@ -170,11 +170,11 @@ class _InField:
         self._scheme = scheme.lower().encode("ascii")
 
     def find(self, request: Request) -> list[bytes]:
-        name = self._name
+        name, length = self._name, len(self._name)
         values = [
             value
             for lower, _, value in request.headers.fields
-            if lower == name or (b"_" in lower and lower.replace(b"_", b"-") == name)
+            if len(lower) == length and lower.replace(b"_", b"-") == name
         ]
         if not self._scheme:
             return values
@@ -183,11 +183,13 @@ class _InField:
         return [value.partition(b" ")[2].strip(b" ") for value in values if self._has_scheme(value)]
 
     def remove(self, request: Request) -> None:
-        name = self._name
+        name, length = self._name, len(self._name)
         request.headers.fields = [
             field
             for field in request.headers.fields
-            if field[0].replace(b"_", b"-") != name or not self._has_scheme(field[2])
+            if len(field[0]) != length
+            or field[0].replace(b"_", b"-") != name
+            or not self._has_scheme(field[2])
         ]
 
     def _has_scheme(self, value: bytes) -> bool:

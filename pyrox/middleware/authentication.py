@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 
 from pyrox.errors import HTTPError
-from pyrox.http.headers import Field, Headers, make_field
+from pyrox.http.accept import add_vary, list_items
+from pyrox.http.headers import Field
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.identity import Identity, IdentityFields, identify, identity_of
@@ -45,7 +45,7 @@ class Authentication(Middleware):
         self.challenge = challenge
         self._optional = optional
         self._fields = fields
-        self._varies_by = varies_by
+        self._varies_by = list_items(varies_by)
         self._told: dict[int, tuple[Identity, list[Field]]] = {}
 
     @classmethod
@@ -83,8 +83,7 @@ class Authentication(Middleware):
             if identity_of(request) is None:
                 self._fields.clear(request.headers)
         response = self.app(request)
-        if self._varies_by:
-            vary_by(response.headers, self._varies_by)
+        add_vary(response.headers, *self._varies_by)
         return response
 
     def _encoded(self, identity: Identity) -> list[Field]:
@@ -144,26 +143,3 @@ def credentials_of(request: Request, scheme: bytes) -> bytes | None:
         raise HTTPError(400, "more than one Authorization field")
     found, _, credentials = values[0].partition(b" ")
     return credentials.strip(b" ") if found.lower() == scheme else None
-
-
-def vary_by(headers: Headers, names: str) -> None:
-    """Tell caches that the response depends on the request's field of that name (RFC 9110 12.5.5).
-
-    ``names`` may be several, with commas. Caches keep no response to a request with Authorization unless it
-    says that it is public (RFC 9111 3.5); but upstream may say so where it never gets to see that field.
-    """
-    for field in headers.fields:
-        if field[0] == b"vary":
-            break
-    else:
-        headers.fields.append(_vary_field(names))
-        return
-    known = {item.strip() for line in headers.get_all("vary") for item in line.lower().split(",")}
-    missing = [name for name in map(str.strip, names.split(",")) if name.lower() not in known]
-    if missing and "*" not in known:
-        headers.fields.append(_vary_field(", ".join(missing)))
-
-
-@lru_cache(maxsize=64)
-def _vary_field(names: str) -> Field:
-    return make_field("Vary", names)

@@ -16,6 +16,7 @@ from pyrox.routing.regex import compile_regex
 
 # Fetch 3.3.3. Whatever the upstream says of this is replaced: two voices would be one too many.
 _OURS = b"access-control-"
+_ALLOW_ORIGIN = (b"access-control-allow-origin", b"Access-Control-Allow-Origin")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 # RFC 6454 6.2: as browsers write an origin. No user, no path, nothing that could hide one.
 _is_origin = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?").fullmatch
@@ -91,7 +92,7 @@ class Cors(Middleware):
 
     def _allow(self, headers: Headers, origin: str | None, fields: list[Field]) -> None:
         if origin is not None:
-            headers.fields.append(make_field("Access-Control-Allow-Origin", origin))
+            headers.fields.append((*_ALLOW_ORIGIN, origin.encode("latin-1")))
             headers.fields += fields
         if not self._origins.is_anybody:
             # Also on an answer to no origin at all: a cache must not give it to one.
@@ -131,8 +132,11 @@ class _Origins:
         """Return what Access-Control-Allow-Origin says to this request; None: nothing."""
         if self.is_anybody:
             return "*"
-        origins = headers.get_all("origin")
-        return origins[0] if len(origins) == 1 and self._is_listed(origins[0]) else None
+        origins = [field[2] for field in headers.fields if field[0] == b"origin"]
+        if len(origins) != 1:
+            return None
+        origin = origins[0].decode("latin-1")
+        return origin if self._is_listed(origin) else None
 
     def _is_listed(self, origin: str) -> bool:
         is_tested = bool(self._tests) and len(origin) <= _LONGEST_ORIGIN

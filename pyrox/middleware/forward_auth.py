@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pyrox.http.accept import add_vary
 from pyrox.http.error_response import answer_headers
 from pyrox.http.field_names import CONNECTION_FIELDS, PROTECTED_FIELDS, normal_name, normal_names
 from pyrox.http.headers import Field, Headers, make_field
 from pyrox.http.message import Request, Response
-from pyrox.middleware.authentication import vary_by
 from pyrox.middleware.base import App, Middleware
 from pyrox.middleware.identity import Identity, identify
 from pyrox.middleware.service import ServiceAnswer, ServiceClient, ServiceError, check_seconds
@@ -96,7 +96,7 @@ class ForwardAuth(Middleware):
             raise ValueError("roles_from: has no use without user_from, which says whose roles they are")
         self._user_from, self._roles_from = user_from, roles_from
         varies_by = sorted(_CREDENTIALS if self._sent is None else _CREDENTIALS & self._sent)
-        self._varies_by = ", ".join(name.decode().title() for name in varies_by)
+        self._varies_by = [name.decode().title() for name in varies_by]
         check_seconds(cache_ttl=cache_ttl)
         self._cache_ttl = cache_ttl
         self._answers: ExpiringDict[bytes, ServiceAnswer] = ExpiringDict(_MAX_REMEMBERED)
@@ -119,8 +119,7 @@ class ForwardAuth(Middleware):
             answer_headers(error).fields += added
             raise
         response.headers.fields += added
-        if self._varies_by:
-            vary_by(response.headers, self._varies_by)
+        add_vary(response.headers, *self._varies_by)
         return response
 
     def _question(self, request: Request) -> list[tuple[str, str]]:

@@ -46,8 +46,8 @@ class HeadersMiddleware(Middleware):
         response_rename: Sequence[str] = (),
     ) -> None:
         super().__init__(app)
-        self._request = _Edits("request", request_set, request_add, request_remove, request_rename)
-        self._response = _Edits("response", response_set, response_add, response_remove, response_rename)
+        self._request = _edits("request", request_set, request_add, request_remove, request_rename)
+        self._response = _edits("response", response_set, response_add, response_remove, response_rename)
 
     @classmethod
     def reserved_fields(cls, options: Mapping[str, Any]) -> Iterable[str]:
@@ -56,13 +56,16 @@ class HeadersMiddleware(Middleware):
         return [line.partition(":")[0].strip() for line in lines if tells_identity(line)]
 
     def __call__(self, request: Request) -> Response:
-        self._request.apply(request.headers, request, None)
+        if self._request:
+            self._request.apply(request.headers, request, None)
         try:
             response = self.app(request)
         except Exception as error:
-            self._response.apply(answer_headers(error), request, None)
+            if self._response:
+                self._response.apply(answer_headers(error), request, None)
             raise
-        self._response.apply(response.headers, request, response)
+        if self._response:
+            self._response.apply(response.headers, request, response)
         return response
 
 
@@ -109,19 +112,26 @@ class _Edits:
             self._rename(headers)
         if self._dropped:
             dropped = self._dropped
-            headers.fields = [field for field in headers.fields if field[0] not in dropped]
+            for field in headers.fields:  # most often there is none of them: looking costs half a new list
+                if field[0] in dropped:
+                    headers.fields = [field for field in headers.fields if field[0] not in dropped]
+                    break
         headers.fields += new
 
     def _rename(self, headers: Headers) -> None:
         renamed = self._renamed
-        present = {field[0] for field in headers.fields}
-        replaced = {new[0] for old, new in renamed.items() if old in present}
+        replaced = {renamed[field[0]][0] for field in headers.fields if field[0] in renamed}
         if replaced:
             headers.fields = [
                 (*renamed[field[0]], field[2]) if field[0] in renamed else field
                 for field in headers.fields
                 if field[0] in renamed or field[0] not in replaced
             ]
+
+
+def _edits(side: str, *lists: Sequence[str]) -> _Edits | None:
+    edits = _Edits(side, *lists)
+    return edits if any(lists) else None
 
 
 def _has_template(field: Field) -> bool:

@@ -14,11 +14,12 @@ from pyrox.http.accept import (
     choose_media,
     field_value,
     parse_choices,
+    remembering,
 )
 from pyrox.http.body import known_length
 from pyrox.http.error_response import answer_headers
 from pyrox.http.field_names import CONNECTION_FIELDS
-from pyrox.http.headers import is_token, make_field
+from pyrox.http.headers import Headers, is_token, make_field
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
 from pyrox.routing.templates import Rewriting
@@ -82,6 +83,7 @@ class Negotiate(Middleware):
         self._media = _Media(media_types, versions, vendor)
         self._consumes = tuple(name.lower() for name in consumes)
         self._languages, self._versions = tuple(languages), tuple(versions)
+        self._language = remembering(self._choose_language)
         self._version_header = _field_name("version_header", version_header)
         self._told = [
             (place, _field_name(option, name))
@@ -119,17 +121,17 @@ class Negotiate(Middleware):
 
     def _choose(self, request: Request) -> Choices:
         headers = request.headers
-        version, media_type = self._media.choose(field_value(headers, "accept"))
-        language = ""
-        if self._languages:
-            accepted = parse_choices(field_value(headers, "accept-language"))
-            language = choose_language(accepted, self._languages) or self._languages[0]
+        version, media_type = self._media.choose(headers)
+        language = self._language(field_value(headers, "accept-language") or "") if self._languages else ""
         named = field_value(headers, self._version_header) if self._version_header else None
         if named is not None:
             if named not in self._versions:
                 raise HTTPError(406, f"there are the versions {', '.join(self._versions)}")
             version = named
         return Choices(version, language, media_type)
+
+    def _choose_language(self, accepted: str) -> str:
+        return choose_language(parse_choices(accepted), self._languages) or self._languages[0]
 
     def _apply(self, request: Request, choices: Choices) -> None:
         for place, name in self._told:
@@ -172,17 +174,17 @@ class _Media:
                 self._offer(f"{own}.v{version}+{kind}", version, name)
                 self._offer(f"{own}+{kind};version={version}", version, name)
         self._default = default
-        self._listed = ", ".join(media_types)
+        self._place = remembering(lambda accept: choose_media(parse_choices(accept), self._offered))
 
     def _offer(self, asked_for: str, version: str, media_type: str) -> None:
         self._offered.append(MediaType.parse(asked_for))
         self._meanings.append((version, media_type))
 
-    def choose(self, accept: str | None) -> tuple[str, str]:
-        """Return version and media type; raises 406 when there is nothing that ``accept`` takes."""
+    def choose(self, headers: Headers) -> tuple[str, str]:
+        """Return version and media type; raises 406 when there is nothing that Accept takes."""
         if not self._offered:
             return self._default, ""
-        place = choose_media(parse_choices(accept), self._offered)
+        place = self._place(field_value(headers, "accept") or "")
         if place is None:
             raise HTTPError(406, f"this is served as {self._all()}")
         return self._meanings[place]

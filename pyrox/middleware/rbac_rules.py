@@ -52,25 +52,28 @@ class Rules:
         found = self._patterns.find(path)
         if found is None:
             raise too_many_readings()
-        return all(
-            number is not None and self._grants_to(self._by_number[number], method, identity)
-            for number in found
-            for method in methods
-        )
+        for number in found:
+            for method in methods:
+                if number is None or not self._grants_to(self._by_number[number], method, identity):
+                    return False
+        return True
 
     def _grants_to(self, grants: list[Grant], method: str, identity: Identity | None) -> bool:
         if method == "HEAD" and not any(grant.methods and "HEAD" in grant.methods for grant in grants):
             method = "GET"  # RFC 9110 9.3.2: it tells what GET tells, and less
-        return any(
-            _hold(terms, identity)
-            for grant in grants
-            if grant.methods is None or method in grant.methods
-            for terms in grant.alternatives
-        )
+        for grant in grants:
+            if grant.methods is None or method in grant.methods:
+                for terms in grant.alternatives:
+                    if _hold(terms, identity):
+                        return True
+        return False
 
 
 def _hold(terms: frozenset[Term], identity: Identity | None) -> bool:
-    return all(_holds(kind, name, identity) for kind, name in terms)
+    for kind, name in terms:  # noqa: SIM110 - any() and all() take three times as long for so few
+        if not _holds(kind, name, identity):
+            return False
+    return True
 
 
 def _holds(kind: str, name: str, identity: Identity | None) -> bool:

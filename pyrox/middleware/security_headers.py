@@ -109,17 +109,23 @@ class SecurityHeaders(Middleware):
 class _Edits:
     """What is done to every response."""
 
-    __slots__ = ("_new", "_removed")
+    __slots__ = ("_names", "_new", "_removed")
 
     def __init__(self, new: list[Field], removed: set[bytes], replace: bool) -> None:
         self._new = new
+        self._names = frozenset(field[0] for field in new)
         self._removed = frozenset(removed | {field[0] for field in new} if replace else removed)
 
     def apply(self, headers: Headers) -> None:
-        removed = self._removed
-        fields = [field for field in headers.fields if field[0] not in removed]
+        removed, fields = self._removed, headers.fields
         present = {field[0] for field in fields}
-        headers.fields = fields + [field for field in self._new if field[0] not in present]
+        if not removed.isdisjoint(present):
+            headers.fields = fields = [field for field in fields if field[0] not in removed]
+            present -= removed
+        fields += self._new if self._names.isdisjoint(present) else self._missing(present)
+
+    def _missing(self, present: set[bytes]) -> list[Field]:
+        return [field for field in self._new if field[0] not in present]
 
 
 def _field(option: str, name: str, value: str) -> Field:
