@@ -8,6 +8,8 @@
           │ every trial succeeded         time is up │     │ a trial failed: open, and for longer
           └────────────────── HALF_OPEN <────────────┘     │
                                   └────────────────────────┘
+
+Time is up early when somebody who knows says that the server is well again.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ class BreakerRules:
     * ``share``: of the tries of the last ``window`` seconds that failed, from 0 to 1, at which it opens;
       ``least``: how many tries there must be for that to mean anything.
     * ``open_time``: seconds that it stays open, less up to a quarter by chance, so that not all workers come
-      back at once; twice as long each time that the trials fail, up to ``longest_open_time``.
+      back at once; twice as long each time that the trials fail, up to ``longest_open_time``: what is as long
+      as the outage so far is at most as long as that again too late.
     * ``trials``: tries that are let through then, and that must all succeed.
     """
 
@@ -44,12 +47,12 @@ class BreakerRules:
     least: int = 20
     window: float = 10.0
     open_time: float = 5.0
-    longest_open_time: float = 300.0
+    longest_open_time: float = 30.0
     trials: int = 3
 
 
 class Breaker:
-    """The breaker of one server.
+    """The breaker of one server. While it is ``OPEN`` it is so ``until`` a point in time.
 
     Each try asks ``begin`` for a ticket when it starts, and hands it back with how it ended: what became of
     tries of an earlier state says nothing about this one.
@@ -62,9 +65,9 @@ class Breaker:
         "_rules",
         "_succeeded",
         "_ticket",
-        "_until",
         "_window",
         "state",
+        "until",
     )
 
     def __init__(self, rules: BreakerRules, random: Callable[[], float]) -> None:
@@ -72,7 +75,7 @@ class Breaker:
         self._random = random
         self._window = Window(rules.window)
         self._open_time = 0.0  # the last time that it opened
-        self._until = 0.0
+        self.until = 0.0
         self._admitted = self._succeeded = 0  # trials
         self._ticket = 0
         self.state = State.CLOSED
@@ -86,7 +89,12 @@ class Breaker:
 
     def tick(self, now: float) -> None:
         """Become half-open when it is time."""
-        if self.state is State.OPEN and now >= self._until:
+        if now >= self.until:
+            self.try_again()
+
+    def try_again(self) -> None:
+        """Become half-open, if it is open, whatever the time."""
+        if self.state is State.OPEN:
             self._become(State.HALF_OPEN)
             self._admitted = self._succeeded = 0
 
@@ -135,7 +143,7 @@ class Breaker:
     def _open(self, now: float) -> None:
         rules = self._rules
         self._open_time = min(self._open_time * 2.0 or rules.open_time, rules.longest_open_time)
-        self._until = now + self._open_time * (_LEAST_PART + (1.0 - _LEAST_PART) * self._random())
+        self.until = now + self._open_time * (_LEAST_PART + (1.0 - _LEAST_PART) * self._random())
         self._become(State.OPEN)
 
     def _become(self, state: State) -> None:

@@ -104,6 +104,8 @@ class Cluster:
             self._due = -inf
             if reason in HEALTH and not member.excluded & HEALTH:
                 self._start_slowly(member, now)
+            if reason is Reason.UNHEALTHY and self.guard is not None:
+                self.guard.is_well(member, now)
 
     def update_members(self, members: Sequence[Member], now: float) -> None:
         """Let these be the members from now on.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 
 from pyrox.http.message import Request, Response
 from pyrox.upstreams.breaker import Breaker, BreakerRules, State
@@ -67,11 +69,23 @@ class Guard:
             self._choose, self._begin_try, rules.server_limit, rules.exchange_limit, rules.queue_limit
         )
         self._breakers: dict[Member, Breaker] = {}
-        self._open: set[Member] = set()  # whose breaker is open, and will be half-open one day
+        self._members = cluster.members  # as they were when breakers of those that have gone were dropped
+        self._open: dict[Member, float] = {}  # whose breaker is open, and until when
+        # The same by time, with some that are out of date: thousands of servers may be down, and a request
+        # must not look at each.
+        self._due: list[tuple[float, int, Member]] = []
+        self._numbers = count()  # members have no order
 
     def begin(self, now: float) -> None:
         """An exchange begins."""
         self.budget.pay(now)
+
+    def is_well(self, member: Member, now: float) -> None:
+        """Whoever checks ``member`` says that it is well again: let it be tried, and do not wait for that."""
+        breaker = self._breakers.get(member)
+        if breaker is not None:
+            breaker.try_again()
+            self._heed(member, breaker, now)
 
     # --- how a try ended: the first of these calls counts
 
@@ -110,7 +124,7 @@ class Guard:
     # --- for the gate
 
     def _choose(self, request: Request, now: float, tried: Collection[Member]) -> Member:
-        if self._open:
+        if self._due and self._due[0][0] <= now:
             self._tick(now)
         return self.cluster.choose(request, now, tried)
 
@@ -129,23 +143,29 @@ class Guard:
     # --- breakers
 
     def _tick(self, now: float) -> None:
-        for member in tuple(self._open):
-            breaker = self._breakers[member]
-            breaker.tick(now)
-            self._heed(member, breaker, now)
+        while self._due and self._due[0][0] <= now:
+            until, _, member = heappop(self._due)
+            if self._open.get(member) == until:
+                breaker = self._breakers[member]
+                breaker.tick(now)
+                self._heed(member, breaker, now)
 
     def _heed(self, member: Member, breaker: Breaker, now: float) -> None:
         """Let the cluster choose ``member`` if its breaker lets a try through, and else not."""
-        if breaker.state is State.OPEN:
-            self._open.add(member)
-        else:
-            self._open.discard(member)
+        if breaker.state is not State.OPEN:
+            self._open.pop(member, None)
+        elif self._open.get(member) != breaker.until:
+            self._open[member] = breaker.until
+            heappush(self._due, (breaker.until, next(self._numbers), member))
         if breaker.lets_through:
             self.cluster.include(member, Reason.BREAKER, now)
         else:
             self.cluster.exclude(member, Reason.BREAKER, now)
 
     def _forget_gone(self) -> None:
+        if self._members is self.cluster.members:
+            return
+        self._members = self.cluster.members
         for member in [member for member in self._breakers if Reason.GONE in member.excluded]:
-            self._open.discard(member)
+            self._open.pop(member, None)
             del self._breakers[member]

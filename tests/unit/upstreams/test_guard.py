@@ -6,7 +6,7 @@ import pytest
 
 from pyrox.errors import NoHealthyServer
 from pyrox.http.message import Response
-from pyrox.upstreams.breaker import BreakerRules
+from pyrox.upstreams.breaker import Breaker, BreakerRules
 from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.gate import Place, Waiter
 from pyrox.upstreams.guard import Guard, GuardRules
@@ -159,3 +159,71 @@ def test_requests_pay_for_retries() -> None:
     guard.begin(NOW)
     assert guard.budget.take(NOW)
     assert not guard.budget.take(NOW)
+
+
+# --- many that are down, and one that is well again
+
+
+def down(count: int) -> Guard:
+    """A guard of one member that is well, and ``count`` whose breakers are open for five seconds."""
+    guard = guard_of(count + 1)
+    well = guard.cluster.members[0]
+    for place in [enter(guard) for _ in range(BREAKER.least * (count + 1))]:
+        if place.member is well:
+            guard.answered(place, OK, NOW)
+        else:
+            guard.failed(place, NOW)
+    return guard
+
+
+def test_request_does_not_look_at_each_of_those_that_are_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = down(200)
+    ticks: list[float] = []
+    tick = Breaker.tick
+    monkeypatch.setattr(Breaker, "tick", lambda self, now: (ticks.append(now), tick(self, now))[1])
+    for number in range(100):
+        guard.answered(enter(guard, NOW + number / 100), OK, NOW)
+    assert ticks == []
+    enter(guard, NOW + 5.0)
+    assert len(ticks) == 200, "all are due, and each is looked at once"
+    enter(guard, NOW + 5.1)
+    assert len(ticks) == 200
+
+
+def test_breaker_that_opens_again_is_half_open_at_its_new_time_and_not_at_the_old() -> None:
+    guard = guard_of(1)
+    member = open_breaker(guard)
+    guard.is_well(member, NOW + 1)
+    trial = enter(guard, NOW + 1)
+    guard.failed(trial, NOW + 2)
+    with pytest.raises(NoHealthyServer):
+        enter(guard, NOW + 6)
+    assert enter(guard, NOW + 7).member is member
+
+
+def test_member_that_its_checks_call_well_again_is_tried_at_once() -> None:
+    guard = guard_of(1, GuardRules(breaker=BreakerRules(0.5, least=2, open_time=1000, trials=1)))
+    cluster, [member] = guard.cluster, guard.cluster.members
+    cluster.guard = guard
+    open_breaker(guard)
+    cluster.exclude(member, Reason.UNHEALTHY, NOW)
+    with pytest.raises(NoHealthyServer):
+        enter(guard, NOW + 1)
+    cluster.include(member, Reason.UNHEALTHY, NOW + 2)
+    trial = enter(guard, NOW + 2)
+    with pytest.raises(NoHealthyServer):
+        enter(guard, NOW + 2)
+    guard.answered(trial, OK, NOW + 2)
+    assert enter(guard, NOW + 2).member is member
+
+
+def test_members_that_go_take_their_breakers_with_them() -> None:
+    guard = guard_of(3)
+    victim = open_breaker(guard)
+    others = [member for member in guard.cluster.members if member is not victim]
+    new = members(1, 1, 1, 1)[3:]
+    guard.cluster.update_members([*others, *new], NOW)
+    for _ in range(len(others) + len(new)):
+        guard.answered(enter(guard, NOW + 1), OK, NOW + 1)
+    assert victim not in guard._breakers
+    enter(guard, NOW + 5)
