@@ -18,6 +18,7 @@ from pyrox.green import process_title
 from pyrox.green.arbiter_log import give_logs_to_workers
 from pyrox.green.board import Order
 from pyrox.green.daemon import Background
+from pyrox.green.health_board import HANDED_OVER as HEALTH_BOARD
 from pyrox.green.listeners import (
     HANDED_OVER,
     Listeners,
@@ -69,6 +70,7 @@ class PyroxArbiter(Workforce):
     def __init__(
         self, application: PyroxApplication, listeners: Listeners, background: Background | None
     ) -> None:
+        former_board = os.environ.pop(HEALTH_BOARD, "")
         self._environ = os.environ.copy()  # what a new master starts with
         self._notifier = Notifier(os.environ)
         self._background = background
@@ -78,6 +80,7 @@ class PyroxArbiter(Workforce):
         self._is_announced = False
         self._watch_at = 0.0
         super().__init__(application)
+        self.health_board.take_over(former_board)
         self._prepare(self._current)
         # gunicorn's: [python, *sys.argv], which turns "python -m pyrox" into a file whose directory, with
         # its http/ and errors.py, would hide the standard library's.
@@ -222,6 +225,7 @@ class PyroxArbiter(Workforce):
         environ = {**self._environ, "GUNICORN_PID": str(os.getpid())}
         environ[HANDED_OVER] = hand_over(self._current.listeners)
         environ[SHARED_MEMORY] = hand_over_shared_memory()
+        environ[HEALTH_BOARD] = self.health_board.hand_over()
         try:
             self.reexec_pid = os.fork()
         except OSError as error:

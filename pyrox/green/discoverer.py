@@ -14,6 +14,8 @@ from pyrox.upstreams.discovery import Discovery, Source
 
 # Workers, and hosts, that have started together do not ask together for long.
 _JITTER = 0.1
+# Seconds that a start waits for an answer when it could do with what was found last.
+_PATIENCE = 1.0
 
 
 class Discoverer:
@@ -24,11 +26,18 @@ class Discoverer:
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self, timeout: float) -> None:
-        """Ask each source, and wait until all have been asked, but no longer than ``timeout`` seconds."""
+        """Ask each source, and wait until all have been asked, but no longer than ``timeout`` seconds.
+
+        For those that have not answered soon, what was found last will do.
+        """
         first = [Event() for _ in self._sources]
         for source, asked in zip(self._sources, first, strict=True):
             self._greenlets.append(gevent.spawn(_run, source, asked))
-        gevent.wait(first, timeout=timeout)
+        gevent.wait(first, timeout=min(timeout, _PATIENCE))
+        for source in self._sources:
+            source.recall(monotonic())
+        unknown = [asked for source, asked in zip(self._sources, first, strict=True) if not source.found]
+        gevent.wait(unknown, timeout=max(timeout - _PATIENCE, 0.0))
 
     def close(self) -> None:
         """Ask no more."""

@@ -9,6 +9,7 @@ lose at most an entry until the next check.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -19,6 +20,8 @@ _SLOTS = 1 << 15
 _WINDOW = 64  # places, one behind the other, at which a key may stand
 # Seconds after which an entry that nobody refreshes is one of a configuration that is no more.
 _FORGOTTEN = 600
+HANDED_OVER = "PYROX_HEALTH_BOARD"  # in the environment of the next master: the board's descriptor
+_NAME = "pyrox-health"
 
 
 class Verdict(IntEnum):
@@ -36,15 +39,35 @@ class HealthBoard:
     """
 
     def __init__(self, slots: int = _SLOTS) -> None:
-        self._file = os.memfd_create("pyrox-health")
-        size = (1 + 3 * slots) * 8
-        os.ftruncate(self._file, size)
-        words = memoryview(mmap.mmap(self._file, size)).cast("q")
+        self._file = os.memfd_create(_NAME)
+        self._size = (1 + 3 * slots) * 8
+        os.ftruncate(self._file, self._size)
+        words = memoryview(mmap.mmap(self._file, self._size)).cast("q")
         self._changed = words[:1]
         self._keys = words[1 : slots + 1]
         self._verdicts = words[slots + 1 : 2 * slots + 1]
         self._refreshed = words[2 * slots + 1 :]
         self._starts = max(slots - _WINDOW, 1)
+
+    def hand_over(self) -> str:
+        """Let the next program of this process read the board; returns the value for ``HANDED_OVER``."""
+        os.set_inheritable(self._file, True)
+        return str(self._file)
+
+    def take_over(self, handed_over: str) -> None:
+        """Begin with what is on the board of the master before this one, which goes on with its own.
+
+        Both have workers for a while, which lead and write each for themselves.
+        """
+        if not handed_over.isdecimal():
+            return
+        with contextlib.suppress(OSError):
+            descriptor = int(handed_over)
+            if os.readlink(f"/proc/self/fd/{descriptor}").startswith(f"/memfd:{_NAME} "):
+                with open(descriptor, "rb") as former:
+                    content = former.read()
+                if len(content) == self._size:
+                    os.pwrite(self._file, content, 0)
 
     def try_to_lead(self) -> bool:
         """Become the one who writes, unless another worker is; whoever ends is no more."""

@@ -15,6 +15,7 @@ from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.discovery import Discovery, OnGone
 from pyrox.upstreams.dns import DnsResolver, Lookup
 from pyrox.upstreams.member import Member
+from pyrox.upstreams.notebook import Notebook
 from pyrox.upstreams.resolver import ResolveError, Resolver
 from pyrox.upstreams.server import parse_server
 from pyrox.upstreams.server_file import FileResolver
@@ -32,6 +33,7 @@ def make_discoveries(
     """
     report = Report(settings.source, {})
     discovered = _discovered(settings)
+    notebook = Notebook() if discovered else None
     is_asked = any(server.resolve for cluster in discovered.values() for server in cluster.servers)
     asking = lookup() if is_asked else None
     discoveries = []
@@ -41,13 +43,16 @@ def make_discoveries(
             clusters[name].members[: _count_static(section)],
             on_gone,
             settings.discovery.min_ttl,
+            notebook,
         )
         for server in section.servers:
             if server.resolve and asking is not None:
                 resolver = DnsResolver(server, settings.discovery, asking)
-                discovery.add(_name_of(server), resolver, _stand_in(clusters[name], server))
+                asked = f"{server.url} {server.service}"
+                discovery.add(_name_of(server), resolver, _stand_in(clusters[name], server), asked)
         for label, other in _other_resolvers(name, section, report):
-            discovery.add(label, other)
+            options = section.resolver_options if label == section.resolver else ()
+            discovery.add(label, other, asked=" ".join([label, *options]))
         discoveries.append(discovery)
     report.raise_if_any()
     return discoveries

@@ -2,7 +2,8 @@
 
 A ``Discovery`` is one cluster with the resolvers it has; each resolver is a ``Source``. The engine calls
 ``source.refresh`` in a greenlet of its own, sleeps for as long as it says, and so on. Nothing that a source
-says, or fails to say, can take the last servers away: they are used until others are known.
+says, or fails to say, can take the last servers away: they are used until others are known, also by workers
+that start meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from pyrox.error_log import log_failure
 from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.member import Member
+from pyrox.upstreams.notebook import Notebook, encode_found
 from pyrox.upstreams.resolver import Found, ResolveError, Resolver
 from pyrox.upstreams.server import Server
 
@@ -30,24 +32,31 @@ class Discovery:
     """The servers of ``cluster``: ``static`` ones, and those that its ``sources`` find.
 
     ``on_gone`` is told of each server that is one no more. A source that has failed is asked again after
-    ``retry`` seconds, if that is less than the usual one second.
+    ``retry`` seconds, if that is less than the usual one second. What they find is noted in ``notebook``.
     """
 
     def __init__(
-        self, cluster: Cluster, static: Sequence[Member], on_gone: OnGone, retry: float = _FIRST_RETRY
+        self,
+        cluster: Cluster,
+        static: Sequence[Member],
+        on_gone: OnGone,
+        retry: float = _FIRST_RETRY,
+        notebook: Notebook | None = None,
     ) -> None:
         self.cluster = cluster
+        self.notebook = notebook
         self.retry = min(retry, _FIRST_RETRY)
         self.sources: list[Source] = []
         self._static = static
         self._on_gone = on_gone
 
-    def add(self, name: str, resolver: Resolver, stand_in: Member | None = None) -> None:
+    def add(self, name: str, resolver: Resolver, stand_in: Member | None = None, asked: str = "") -> None:
         """Let ``resolver``, by its ``name`` in the log, find servers.
 
-        ``stand_in`` is one as long as it has found none.
+        ``stand_in`` is one as long as it has found none. ``asked`` is all that is asked, if the name does not
+        say that: what was found last for something else is of no use.
         """
-        self.sources.append(Source(self, name, resolver, stand_in))
+        self.sources.append(Source(self, name, resolver, stand_in, asked or name))
 
     def apply(self, now: float) -> None:
         """Give the cluster the members that there are now."""
@@ -65,8 +74,12 @@ class Discovery:
 class Source:
     """One resolver of a cluster. ``name`` says in the log what is asked; ``found`` is what it last found."""
 
-    def __init__(self, discovery: Discovery, name: str, resolver: Resolver, stand_in: Member | None) -> None:
+    def __init__(
+        self, discovery: Discovery, name: str, resolver: Resolver, stand_in: Member | None, asked: str
+    ) -> None:
         self._discovery = discovery
+        self._page = f"{discovery.cluster.name} {asked}"  # of the notebook
+        self._encoded = b""  # what was found last, for the notebook
         self._stand_in = stand_in
         self.name = name
         self.resolver = resolver
@@ -95,6 +108,7 @@ class Source:
         if self._problem:
             log.warning("%s: known again", self._label)
         self._problem, self._failures = "", 0
+        self._note(found, clock())
         if found != self.found:
             self.found = found
             self._discovery.apply(clock())
@@ -103,6 +117,25 @@ class Source:
     def failed(self, error: BaseException) -> float:
         """Take note of what came out of the resolver; returns seconds until the next time."""
         return self._failed(f"{type(error).__name__}: {error}", error, None)
+
+    def recall(self, now: float) -> None:
+        """Use what this worker's predecessors, or others, found last, if nothing is known yet."""
+        notebook = self._discovery.notebook
+        known = None if self.found or notebook is None else notebook.recall(self._page, now)
+        if known is None:
+            return
+        self.found, age = known
+        self._problem = self._problem or "no answer yet"
+        log.warning("%s: not known yet; the %d found %.0f s ago are used", self._label, len(self.found), age)
+        self._discovery.apply(now)
+
+    def _note(self, found: frozenset[Found], now: float) -> None:
+        """Write down what was found, also when it is the same: it is as new as this."""
+        notebook = self._discovery.notebook
+        if notebook is not None:
+            if found != self.found or not self._encoded:
+                self._encoded = encode_found(found)
+            notebook.note(self._page, self._encoded, now)
 
     @property
     def _label(self) -> str:

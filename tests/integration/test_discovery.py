@@ -16,6 +16,7 @@ import pytest
 from tests.integration.conftest import PLUGINS, Certificates
 from tests.integration.kit import InThread, get, response, start_tls, tell
 from tests.support.config import Config
+from tests.support.masters import Master
 from tests.support.nameserver import Nameserver
 from tests.support.origin import Origin, Script, expect_request, send, serve, wait
 from tests.support.proxy import Proxy, running_proxy
@@ -122,6 +123,31 @@ def test_last_answer_stays_when_there_is_no_other(trouble: str) -> None:
             dns.set(NAME, "A", ["127.0.0.2"])
             wait_for_answers(proxy, b"b")
             assert proxy.error_log().count("known again") == 1
+
+
+@pytest.mark.parametrize("how", ["killed", "reload", "upgrade"])
+def test_worker_that_comes_while_nameservers_are_silent_goes_on_with_what_was_found_last(how: str) -> None:
+    with two_origins() as (one, _), Nameserver() as dns:
+        dns.set(NAME, "A", ["127.0.0.1"])
+        config = config_of(dns, f"http://{NAME}:{one.port} resolve", dns_timeout="0.5")
+        with running_proxy({**config, "core": {"pid_file": "p.pid"}}) as proxy:
+            assert ask(proxy) == b"a"
+            dns.is_silent = True
+            master = Master(proxy, proxy.folder / "p.pid")
+            if how == "killed":
+                [worker] = master.workers()
+                os.kill(worker, signal.SIGKILL)
+                master.wait_for_workers(1, none_of=[worker])
+            elif how == "reload":
+                master.reload(workers=1)
+            else:
+                master.upgrade(workers=1)
+            assert answers(proxy) == {b"a"}
+            assert f"servers of cluster users by {NAME}: not known yet; the 1 found " in proxy.error_log()
+            dns.is_silent = False
+            dns.set(NAME, "A", ["127.0.0.2"])
+            wait_for_answers(proxy, b"b")
+            master.stop()
 
 
 def test_start_without_a_nameserver_is_no_failure() -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.integration.conftest import Certificates
 from tests.integration.kit import get, response, start_tls
 from tests.support.config import Config, as_ini
+from tests.support.masters import Master
 from tests.support.origin import Origin, OriginConnection
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Client
@@ -121,6 +122,21 @@ def wait_for(proxy: Proxy, names: str) -> None:
 def wait_for_line(proxy: Proxy, start: int, text: str) -> None:
     """Wait until the error log holds ``text`` behind its first ``start`` characters."""
     proxy.wait_until(lambda: text in proxy.error_log()[start:], f"{text!r} in the error log", timeout=20)
+
+
+def test_upgrade_takes_over_what_is_known_of_the_servers() -> None:
+    with servers("one", "two") as group, ExitStack() as stack:
+        config = config_of(group, {**CHECKED, "health_timeout": "60"})
+        config["core"] = {"pid_file": "p.pid"}
+        proxy = stack.enter_context(running_proxy(config))
+        group[0].checks = answer(response(b"ill"))
+        wait_for(proxy, "two")
+        for server in group:
+            server.checks = silence  # so that those who come learn nothing new
+        master = Master(proxy, proxy.folder / "p.pid")
+        master.upgrade(workers=1)
+        assert who_answers(proxy) == "two"
+        master.stop()
 
 
 def leaders(proxy: Proxy) -> list[int]:

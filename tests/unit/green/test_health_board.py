@@ -86,3 +86,28 @@ def test_whoever_ends_leads_no_more(end: signal.Signals) -> None:
     assert board.try_to_lead()
     os.close(reader)
     os.close(writer)
+
+
+# --- an upgrade
+
+
+def test_board_of_the_next_master_begins_with_what_is_known_and_goes_its_own_way() -> None:
+    former, later = HealthBoard(), HealthBoard()
+    former.set_verdict(42, Verdict.UNHEALTHY, 7)
+    later.take_over(str(os.dup(int(former.hand_over()))))  # as after an exec, whose descriptor is its own
+    assert later.verdict(42) == Verdict.UNHEALTHY
+    later.set_verdict(42, Verdict.HEALTHY, 8)
+    assert former.verdict(42) == Verdict.UNHEALTHY
+    assert in_child(former.try_to_lead) and later.try_to_lead()
+
+
+def test_board_takes_over_nothing_else() -> None:
+    reader, writer = os.pipe()
+    for handed_over in ("", "x", "99999", str(reader), HealthBoard(slots=4).hand_over()):
+        board = HealthBoard()
+        board.take_over(handed_over)
+        assert board.verdict(42) == Verdict.UNKNOWN
+    os.write(writer, b"+")
+    assert os.read(reader, 1) == b"+", "what is none of its business stays open"
+    os.close(reader)
+    os.close(writer)

@@ -12,12 +12,14 @@ from pyrox.config import parse_settings
 from pyrox.errors import ConfigError, NoHealthyServer
 from pyrox.http.message import Request
 from pyrox.preflight import check_middleware, check_middleware_in_child
+from pyrox.shared_memory import forget_own_memory
 from pyrox.upstreams.building import make_clusters
 from pyrox.upstreams.cluster import Cluster
 from pyrox.upstreams.discovering import make_discoveries
 from pyrox.upstreams.discovery import Discovery
 from pyrox.upstreams.dns import NoRecords, Records
 from pyrox.upstreams.member import Member
+from pyrox.upstreams.notebook import Notebook
 from pyrox.upstreams.resolver import Found, Resolution, ResolveError, Resolver, parse_found
 from pyrox.upstreams.server import Server, parse_server
 
@@ -266,3 +268,93 @@ def test_faults_are_found_before_a_start(section: str, problem: str) -> None:
     for check in (check_middleware, check_middleware_in_child):
         with pytest.raises(ConfigError, match=rf"<string>: \[clusters\] \[\[c\]\] {problem}"):
             check(settings)
+
+
+# --- what the next worker knows
+
+
+def a_worker(book: Notebook, *answers: Sequence[str] | Exception, asked: str = "") -> Discovery:
+    discovery = Discovery(Cluster("c", [], is_discovered=True), [], lambda server: None, notebook=book)
+    discovery.add("script", Scripted(*answers), asked=asked)
+    return discovery
+
+
+def test_worker_that_finds_nothing_uses_what_another_found_last(caplog: pytest.LogCaptureFixture) -> None:
+    forget_own_memory()
+    [first] = a_worker(book := Notebook(), ["http://a weight=3", "http://b backup"], ["http://b"]).sources
+    first.refresh(lambda: 100.0)
+    second = a_worker(book, ResolveError("down"), ResolveError("down"), ["http://z"])
+    [source] = second.sources
+    source.refresh(lambda: 130.0)
+    assert urls(second.cluster) == []
+    source.recall(140.0)
+    assert [(m.server.url, m.full_weight, m.is_backup) for m in second.cluster.members] == [
+        ("http://a", 3, False),
+        ("http://b", 1, True),
+    ]
+    assert "servers of cluster c by script: not known yet; the 2 found 40 s ago are used" in caplog.text
+    source.refresh(lambda: 150.0)
+    assert urls(second.cluster) == ["http://a", "http://b"]
+    assert caplog.text.count("down") == 1
+    source.refresh(lambda: 160.0)
+    assert urls(second.cluster) == ["http://z"]
+    assert "known again" in caplog.text
+
+
+def test_worker_that_has_found_something_asks_nobody_else() -> None:
+    forget_own_memory()
+    [first] = a_worker(book := Notebook(), ["http://a"]).sources
+    first.refresh(lambda: 100.0)
+    second = a_worker(book, ["http://b"])
+    second.sources[0].refresh(lambda: 100.0)
+    second.sources[0].recall(100.0)
+    assert urls(second.cluster) == ["http://b"]
+
+
+def test_each_good_answer_makes_what_is_known_young_again(caplog: pytest.LogCaptureFixture) -> None:
+    forget_own_memory()
+    [first] = a_worker(book := Notebook(), ["http://a"], ["http://a"]).sources
+    first.refresh(lambda: 100.0)
+    first.refresh(lambda: 200.0)
+    a_worker(book).sources[0].recall(201.0)
+    assert "the 1 found 1 s ago" in caplog.text
+
+
+def test_what_was_found_for_something_else_is_of_no_use() -> None:
+    forget_own_memory()
+    a_worker(book := Notebook(), ["http://a"], asked="http://a:8000 ").sources[0].refresh(lambda: 0.0)
+    other = a_worker(book, asked="http://a:9000 ")
+    other.sources[0].recall(1.0)
+    assert urls(other.cluster) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_known"),
+    [
+        ("servers = http://u.test:80 resolve", "servers = http://u.test:80 resolve", True),
+        ("servers = http://u.test:80 resolve", "servers = http://u.test:81 resolve", False),
+        ("servers = http://u.test:80 resolve", "servers = https://u.test:80 resolve", False),
+        ("servers = http://u.test service=x resolve", "servers = http://u.test service=y resolve", False),
+        (f"resolver = {HERE}.Directory", f"resolver = {HERE}.Directory", True),
+        (
+            f"resolver = {HERE}.Directory",
+            f"resolver = {HERE}.Directory\nresolver_options = url=http://b",
+            False,
+        ),
+    ],
+)
+def test_whatever_makes_a_question_another_one_makes_its_memory_another(
+    before: str, after: str, is_known: bool
+) -> None:
+    forget_own_memory()
+    _, [first] = made(before)
+    first.sources[0].resolver = Scripted(["http://a"])
+    first.sources[0].refresh(lambda: 0.0)
+    cluster, [second] = made(after)
+    second.sources[0].recall(1.0)
+    assert ("http://a" in urls(cluster)) is is_known
+
+
+class Directory(Resolver):
+    def __init__(self, cluster: str, url: str = "") -> None:
+        pass
