@@ -1,6 +1,6 @@
 # Each thing a person does has one verb here; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help start demo test lint format docs dist deb bench chart load soak ci clean
+.PHONY: help start demo test lint format docs dist deb bench check chart load soak ci clean
 
 DEV := ./pyrox_dev.sh
 
@@ -36,6 +36,9 @@ deb:  ## build the Debian package into dist/
 
 bench:  ## measure Pyrox beside other proxies; ARGS= goes to benchmarks/run.py
 	$(DEV) python benchmarks/run.py $(ARGS)
+
+check:  ## has the road of a request become longer? ARGS=--record writes down what it is now
+	$(DEV) python benchmarks/check.py $(ARGS)
 
 # The peers of the README's chart; those that are not installed are left out.
 CHART = --workloads get,post,close,download,tls --peers relay,nginx,haproxy,envoy,aiohttp,node,proxy_py,mitmproxy

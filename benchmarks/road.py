@@ -8,7 +8,8 @@ costs no system call and no wait, and the figures of one machine are steady.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count, islice, repeat
 
 from pyrox.config import parse_settings
 from pyrox.green.client import ClientConnection
@@ -38,12 +39,19 @@ RESPONSE = (
 )
 
 
-class ClientSocket:
-    """The socket of a client that asks the same ``REQUESTS`` times, and leaves."""
+def varied(request: bytes = GET) -> Iterator[bytes]:
+    """Make endless requests of ``request``, each with a line that was in none before."""
+    head, body = request.split(b"\r\n\r\n", 1)
+    for number in count(1):
+        yield b"%b\r\nTraceparent: 00-%032x-%016x-01\r\n\r\n%b" % (head, number, number, body)
 
-    def __init__(self, request: bytes) -> None:
+
+class ClientSocket:
+    """The socket of a client that sends ``requests``, and leaves."""
+
+    def __init__(self, requests: Iterable[bytes]) -> None:
         self._fd = os.eventfd(0)
-        self._requests = iter([request] * REQUESTS)
+        self._requests = iter(requests)
 
     def recv(self, _size: int) -> bytes:
         return next(self._requests, b"")
@@ -65,7 +73,7 @@ class ServerSocket(ClientSocket):
     """The socket of a server that always has its answer ready."""
 
     def __init__(self) -> None:
-        super().__init__(b"")
+        super().__init__(())
 
     def recv(self, _size: int, *_flags: int) -> bytes:
         if _flags:  # the pool asks whether an idle connection has anything to say
@@ -102,20 +110,24 @@ class RoadEngine(Engine):
 
 
 def travel(
-    configuration: str, request: bytes = GET, prepare: Callable[[Mapping[str, Cluster]], None] | None = None
+    configuration: str,
+    request: bytes | Iterator[bytes] = GET,
+    prepare: Callable[[Mapping[str, Cluster]], None] | None = None,
 ) -> Callable[[], None]:
     """Return what sends ``REQUESTS`` requests down the road that ``configuration`` makes.
 
-    ``prepare`` gets the clusters first, to put them into some state.
+    Each of them is ``request``, or the next of these. ``prepare`` gets the clusters first, to put them into
+    some state.
     """
     settings = parse_settings(configuration)
     engine = RoadEngine(settings, Tls(settings), HealthBoard())
     if prepare is not None:
         prepare(engine._clusters)
+    requests = repeat(request) if isinstance(request, bytes) else request
     side = ClientSide("127.0.0.1", 40000)
 
     def one_connection() -> None:
-        stream = Client(ClientSocket(request), engine.client_streams)
+        stream = Client(ClientSocket(islice(requests, REQUESTS)), engine.client_streams)
         ClientConnection(engine, stream, side, engine.app).serve()
 
     one_connection()  # what is found out once and remembered

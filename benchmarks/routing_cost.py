@@ -40,6 +40,7 @@ MUST, AIM = 2.0, 1.0  # microseconds over the default
 MUST_GUARDED, AIM_GUARDED = 5.0, 3.0  # of a cluster that does something about failure and overload
 MUST_TOGETHER, AIM_TOGETHER = 5.0, 3.0  # of routes, checks and least_conn in one
 CALLS = 500
+ONE_SERVER = "[logging]\naccess_log = /dev/null\n[routing]\nupstream_hosts = http://10.0.0.1:80\n"
 ROUTES = 1000
 SERVERS = 5
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -188,9 +189,8 @@ def default_cluster() -> Cluster:
     return make_clusters(["http://10.0.0.1:80"], {}, Random(1).random)["upstream_hosts"]
 
 
-def everything() -> dict[str, Callable[[], object]]:
-    """Return the road of the default configuration, and that of a configuration with all of it."""
-    default = "[logging]\naccess_log = /dev/null\n[routing]\nupstream_hosts = http://10.0.0.1:80\n"
+def checked_road(*options: str) -> Callable[[], None]:
+    """Return the road through routes to a busy cluster with checks and least_conn, and these options."""
     cluster = ["[clusters]", "[[users]]", f"servers = {servers([1] * SERVERS)}", "balance = least_conn"]
     routes = ["[routes]"]
     for number in range(ROUTES):
@@ -200,12 +200,15 @@ def everything() -> dict[str, Callable[[], object]]:
     def prepare(clusters: Mapping[str, Cluster]) -> None:
         ailing(busy(clusters["users"]))
 
-    checked = default + "\n".join([*cluster, *CHECKED, *routes])
-    watched = default + "\n".join([*cluster, *CHECKED, *WATCHED, *routes])
+    return travel(ONE_SERVER + "\n".join([*cluster, *CHECKED, *options, *routes]), prepare=prepare)
+
+
+def everything() -> dict[str, Callable[[], object]]:
+    """Return the road of the default configuration, and that of a configuration with all of it."""
     return {
-        ALONE: travel(default),
-        f"{ROUTES} routes, checks, least_conn": travel(checked, prepare=prepare),
-        "the same, and ejections": travel(watched, prepare=prepare),
+        ALONE: travel(ONE_SERVER),
+        f"{ROUTES} routes, checks, least_conn": checked_road(),
+        "the same, and ejections": checked_road(*WATCHED),
     }
 
 

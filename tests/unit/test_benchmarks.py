@@ -1,5 +1,6 @@
 """What the benchmarks do with figures; that their roads lead somewhere."""
 
+import json
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -55,14 +56,6 @@ def test_a_chart_names_machine_and_command_but_not_where_the_figures_were_kept()
     assert "python benchmarks/run.py --rounds 5" in texts
 
 
-@pytest.mark.parametrize(("ratio", "is_good"), [(0.5, True), (1.24, True), (1.26, False)])
-def test_a_ratio_beyond_the_tolerance_is_slower(ratio, is_good, capsys):
-    from check import show
-
-    assert show({"GET": ratio}, {"GET": 1.0}, 0.25) is is_good
-    assert ("SLOWER" in capsys.readouterr().out) is not is_good
-
-
 def test_a_road_carries_its_requests_through_stack_and_log(tmp_path):
     from road import POST, REQUESTS, travel
 
@@ -77,9 +70,102 @@ def test_a_road_carries_its_requests_through_stack_and_log(tmp_path):
     assert all('"POST /v9/users/42?page=1 HTTP/1.1" 200 254' in line for line in lines)
 
 
+def test_every_kind_that_is_counted_is_answered_well(monkeypatch):
+    import road
+    from roads import KINDS
+
+    answers = []
+    monkeypatch.setattr(road.ServerSocket, "send", lambda self, data: len(data))
+    monkeypatch.setattr(road.ClientSocket, "send", lambda self, data: answers.append(data[:12]) or len(data))
+    for name, prepare in KINDS.items():
+        prepare()
+        assert answers == [b"HTTP/1.1 200"] * road.REQUESTS, name
+        answers.clear()
+
+
+def test_no_two_requests_of_the_varied_road_are_the_same():
+    from itertools import islice
+
+    from road import varied
+
+    assert len(set(islice(varied(), 1000))) == 1000
+
+
+# --- check.py: whatever counts the instructions ---
+
+RECORDED = {"get": 9.0, "post": 10.0}
+
+
+@pytest.fixture
+def check(monkeypatch, tmp_path):
+    """Return what runs the check with these costs, beside a record of this version of Python."""
+    import platform
+
+    import check
+
+    recorded = tmp_path / "recorded.json"
+    python = ".".join(platform.python_version_tuple()[:2])
+    recorded.write_text(json.dumps({python: RECORDED}))
+
+    def run(costs, *arguments):
+        monkeypatch.setattr(check, "measure", lambda kinds, burden: {**costs, "plain": 1000})
+        monkeypatch.setattr(sys, "argv", ["check.py", "--recorded", str(recorded), *arguments])
+        return check.main()
+
+    run.recorded = recorded
+    return run
+
+
+@pytest.mark.parametrize("get", [8735, 9000, 9265])
+def test_a_road_as_long_as_recorded_passes(check, capsys, get):
+    assert check({"get": get, "post": 10000}) == 0
+    assert "record" not in capsys.readouterr().out.partition("\n")[2]
+
+
+def test_a_longer_road_fails_and_says_what_to_do(check, capsys):
+    assert check({"get": 9275, "post": 10000}) == 1
+    _heading, get, post, *_ = (output := capsys.readouterr().out).splitlines()
+    assert get.endswith("SLOWER") and not post.endswith("SLOWER")
+    assert "roads.py get" in output and "check.py --record" in output
+
+
+def test_a_shorter_road_asks_for_a_new_record_and_passes(check, capsys):
+    assert check({"get": 8725, "post": 10000}) == 0
+    assert "faster: record anew" in capsys.readouterr().out
+
+
+def test_a_kind_without_a_record_passes(check, capsys):
+    assert check({"get": 9000, "close": 20000}) == 0
+    assert "not recorded yet: --record" in capsys.readouterr().out
+
+
+def test_a_python_without_a_record_passes(check, capsys):
+    check.recorded.write_text(json.dumps({"2.7": RECORDED}))
+    assert check({"get": 9000}) == 0
+    assert "only on 2.7: --record" in capsys.readouterr().out
+
+
+def test_a_record_leaves_other_pythons_and_other_kinds_as_they_were(check):
+    old = json.loads(check.recorded.read_text())
+    check.recorded.write_text(json.dumps({**old, "2.7": RECORDED}))
+    assert check({"get": 12000}, "--record") == 0
+    (python,) = old
+    recorded = json.loads(check.recorded.read_text())
+    assert recorded == {python: {"get": 12.0, "post": 10.0}, "2.7": RECORDED}
+
+
+def test_without_valgrind_nothing_is_checked_and_it_says_what_to_install(monkeypatch, capsys):
+    import check
+
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(sys, "argv", ["check.py"])
+    assert check.main() == 0
+    assert "apt-get install valgrind" in capsys.readouterr().out
+
+
 def test_everything_that_is_checked_is_recorded():
-    import json
+    from roads import KINDS
 
-    from check import RECORDED, measured
-
-    assert json.loads(RECORDED.read_text())["ratios"].keys() == measured().keys()
+    recorded = json.loads((Path(BENCHMARKS) / "recorded.json").read_text())
+    assert all(ratios.keys() == KINDS.keys() for ratios in recorded.values())
