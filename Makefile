@@ -1,12 +1,12 @@
 # Each thing a person does has one verb here; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help start demo test lint format docs dist deb bench check chart load soak ci clean
+.PHONY: help start demo test lint format docs dist deb bench check breakdown chart load soak ci clean
 
 DEV := ./pyrox_dev.sh
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## */\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r verb text; do \
-		printf '  make %-8s %s\n' "$$verb" "$$text"; done
+		printf '  make %-9s %s\n' "$$verb" "$$text"; done
 
 start:  ## run the proxy with conf/pyrox.ini
 	$(DEV) start
@@ -39,6 +39,9 @@ bench:  ## measure Pyrox beside other proxies; ARGS= goes to benchmarks/run.py
 
 check:  ## has the road of a request become longer? ARGS=--record writes down what it is now
 	$(DEV) python benchmarks/check.py $(ARGS)
+
+breakdown:  ## measure where the time of a request goes, and write it into docs/performance.md
+	$(DEV) python benchmarks/breakdown.py --write docs/performance.md $(ARGS)
 
 # The peers of the README's chart; those that are not installed are left out.
 CHART = --workloads get,post,close,download,tls --peers relay,nginx,haproxy,envoy,aiohttp,node,proxy_py,mitmproxy

@@ -169,3 +169,102 @@ def test_everything_that_is_checked_is_recorded():
 
     recorded = json.loads((Path(BENCHMARKS) / "recorded.json").read_text())
     assert all(ratios.keys() == KINDS.keys() for ratios in recorded.values())
+
+
+# --- breakdown.py ---
+
+LOOP = "ProxyServer.handle (pyrox/green/server.py:93);ClientConnection._exchange (pyrox/green/client.py:100)"
+STACK = f"{LOOP};_layer.<locals>.layer (pyrox/middleware/stack.py:89)"
+MIDDLEWARE = f"{STACK};RequestId.__call__ (pyrox/middleware/request_id.py:42)"
+FORWARDER = f"{MIDDLEWARE};Forwarder.__call__ (pyrox/green/forwarder.py:69)"
+
+
+@pytest.mark.parametrize(
+    ("stack", "part"),
+    [
+        ("Hub.run (gevent/hub.py:631)", "waiting and waking"),
+        (f"{FORWARDER};SocketStream._wait_readable (pyrox/green/stream.py:204)", "waiting and waking"),
+        (LOOP, "the client's loop"),
+        (STACK, "middleware: what lies between"),
+        (MIDDLEWARE, "middleware `request_id`"),
+        (f"{MIDDLEWARE};Headers.get (pyrox/http/headers.py:9)", "middleware `request_id`"),
+        (FORWARDER, "forwarder, balancing, pool"),
+        (f"{FORWARDER};SocketStream.send (pyrox/green/stream.py:2)", "request to the server: sending"),
+        (f"{LOOP};SocketStream.send (pyrox/green/stream.py:2)", "answer to the client: sending"),
+        (f"{LOOP};SocketStream.read_head (pyrox/green/stream.py:2)", "head of the request: reading"),
+        ("main (somewhere.py:1)", "others"),
+    ],
+)
+def test_a_stack_belongs_to_a_part(stack, part):
+    from breakdown import part_of
+
+    assert part_of(f"{stack} 1234") == part
+
+
+def test_parts_are_shares_of_all_and_small_ones_are_put_together():
+    from breakdown import parts_of
+
+    small = f"{MIDDLEWARE} 2"
+    shares = parts_of(f"f (x.py:1) 300\n{LOOP} 400\n{STACK} 149\n{STACK};f (x.py:1) 149\n{small}\n")
+    assert shares == {"the client's loop": 0.4, "middleware: what lies between": 0.298, "others": 0.302}
+    assert list(shares)[-1] == "others"
+
+
+def test_functions_that_parts_are_known_by_are_there():
+    """A part whose function was renamed would silently go into another."""
+    import re
+
+    from breakdown import PARTS
+
+    root = Path(BENCHMARKS).parent / "pyrox"
+    code = "".join(path.read_text() for path in root.rglob("*.py"))
+    files = {path.name for path in root.rglob("*.py")}
+    patterns = [pattern for _, pattern in PARTS]
+    methods = {name for each in patterns for name in re.findall(r"(?:\.|;)_?(\w+) ", each.replace("\\", ""))}
+    assert methods >= {"send", "receive", "wait_readable", "encode_request_head"}
+    assert all(re.search(rf"def _?{name}\(", code) for name in methods)
+    named = {name for each in patterns for name in re.findall(r"/(\w+)\\.py", each)}
+    assert {f"{name}.py" for name in named} <= files
+
+
+def test_system_calls_are_counted_from_a_summary():
+    from breakdown import calls_of
+
+    summary = """% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 66.83    0.141469        8321        17         1 futex
+ 16.47    0.034859           6      5497           sendto
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.211697          18      5514         1 total
+"""
+    assert calls_of(summary) == {"`futex`": 17, "`sendto`": 5497}
+
+
+def test_samples_in_the_kernel_belong_to_their_system_call():
+    from breakdown import call_shares_of
+
+    kernel, user = "\tffffffff81c3 {} ([kernel.kallsyms])\n", "\t10a974 __send+0x64 (libc.so.6)\n"
+    sending = (
+        f"pyrox 837: cpu-clock:\n{kernel.format('copy+0x1')}{kernel.format('__x64_sys_sendto+0x1')}{user}"
+    )
+    entering = f"pyrox 837: cpu-clock:\n{kernel.format('do_syscall_64+0x46')}{user}"
+    script = "\n".join([sending, sending, entering, f"pyrox 837: cpu-clock:\n{user}"])
+    assert call_shares_of(script) == {"`sendto`": 0.5, "entry and exit, interrupts": 0.25}
+
+
+def test_figures_are_put_between_their_marks(tmp_path):
+    from breakdown import MARKS, write
+
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{MARKS[0]}old\n{MARKS[1]}after\n")
+    write(page, "new\n")
+    assert page.read_text() == f"before\n{MARKS[0]}new\n{MARKS[1]}after\n"
+
+
+def test_every_part_is_explained():
+    from breakdown import ENTRY, MARKS, OTHERS, PARTS
+
+    page = (Path(BENCHMARKS).parent / "docs/performance.md").read_text()
+    explained = page.partition(MARKS[1])[2]
+    names = [*(name for name, _ in PARTS), OTHERS, ENTRY]
+    assert [name for name in names if f"\n| {name.replace(' `{}`', ', by name')} |" not in explained] == []
