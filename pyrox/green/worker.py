@@ -29,12 +29,14 @@ from pyrox.green.heartbeat import Heartbeat
 from pyrox.green.server import ProxyServer
 from pyrox.green.stalls import StallRecord
 from pyrox.green.threads import run_in_pool
+from pyrox.green.time_limit import limit_time
 from pyrox.green.tls_contexts import ignore_undecodable_names
 from pyrox.prints import print_at_once
 from pyrox.profiler import profiling
 from pyrox.redirect import RedirectToHttps
 from pyrox.settings import Settings
 from pyrox.threads import use_runner
+from pyrox.time_limit import use_limiter
 
 if TYPE_CHECKING:
     from pyrox.green.demo import DemoServer
@@ -80,6 +82,7 @@ class ProxyWorker(base.Worker):  # type: ignore[misc]
         hub.reinit()
         ignore_undecodable_names()
         use_runner(run_in_pool)
+        use_limiter(limit_time)
         self._wake = Event()
         self._at_once = False
         with profiling(self.app.settings.core):

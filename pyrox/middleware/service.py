@@ -2,7 +2,8 @@
 
 Ordinary blocking code on urllib3. In a worker its sockets are gevent's, so a request blocks the greenlet it
 is made for and nobody else. The service is the operator's, but an answer of it is still bounded in size and
-time, and what is wrong with it is one exception, ``ServiceError``.
+time, from the look-up of its name to the last byte, and what is wrong with it is one exception,
+``ServiceError``.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import IncompleteRead
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -21,6 +24,7 @@ from pyrox.errors import ProxyError
 from pyrox.http.error_response import answer_headers
 from pyrox.http.headers import Headers
 from pyrox.middleware.extras import require
+from pyrox.time_limit import TimeIsUp, time_limit
 
 Trouble = Literal["unreachable", "timeout", "invalid"]
 
@@ -74,7 +78,8 @@ class ServiceClient:
     """Asks one service, over connections that are kept and shared by the requests of a worker.
 
     * ``url``: where the service is, ``http://`` or ``https://``; its path begins every path asked for.
-    * ``connect_timeout`` and ``timeout``: seconds, until there is a connection, and for the whole answer.
+    * ``connect_timeout`` and ``timeout``: seconds, until an address has given a connection, and for all of
+      it: waiting for one's turn, looking up the name, connecting, and the whole answer.
     * ``max_answer``: the longest body that is taken, in bytes.
     * ``ca_file``: certificates of those who may vouch for an https service, instead of the system's.
     * ``connections``: how many may be open at once; who needs one more waits, up to ``timeout``.
@@ -105,8 +110,9 @@ class ServiceClient:
         options: dict[str, Any] = {
             "timeout": self._urllib3.Timeout(connect=connect_timeout, read=timeout),
             "maxsize": connections,
-            "block": True,
         }
+        # Not urllib3's own ("block"): when time is up just as it hands out a place, it would not get it back.
+        self._places = BoundedSemaphore(connections)
         if parts.scheme == "https":
             options["ssl_context"] = _trust(ca_file)
         elif ca_file is not None:
@@ -119,22 +125,34 @@ class ServiceClient:
         Raises ``ServiceError`` when no answer, or no usable one, comes in time.
         """
         target = self.path if path is None else self._base + path
-        try:
-            return self._ask("GET", target, headers, None)
-        except _BrokenOff:
-            # The service may close a connection just as it is used again: a fresh one tells.
+        with self._in_time():
             try:
                 return self._ask("GET", target, headers, None)
-            except _BrokenOff as error:
-                raise self._error(str(error), "unreachable") from error
+            except _BrokenOff:
+                # The service may close a connection just as it is used again: a fresh one tells.
+                return self._ask("GET", target, headers, None)
 
     def post_json(self, path: str, value: Any, headers: Mapping[str, str] | None = None) -> ServiceAnswer:
         """Send ``value`` as JSON; raises as ``get`` does, but nothing is sent twice."""
         sent = [("Content-Type", "application/json"), *(headers or {}).items()]
-        try:
+        with self._in_time():
             return self._ask("POST", self._base + path, sent, json.dumps(value).encode())
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Wait for one's turn, and end the block when time is up; says what went wrong in it."""
+        deadline = time.monotonic() + self._timeout
+        if not self._places.acquire(timeout=self._timeout):
+            raise self._late()
+        try:
+            with time_limit(deadline - time.monotonic()):
+                yield
+        except TimeIsUp:
+            raise self._late() from None
         except _BrokenOff as error:
             raise self._error(str(error), "unreachable") from error
+        finally:
+            self._places.release()
 
     def _ask(
         self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes | None
@@ -151,7 +169,6 @@ class ServiceClient:
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
-                pool_timeout=self._timeout,
             )
             try:
                 return self._read(response, deadline)
@@ -169,8 +186,8 @@ class ServiceClient:
         reason = _reason(error)
         if isinstance(error, errors.NewConnectionError):
             return self._error(f"no connection: {reason}", "unreachable")
-        if isinstance(error, (errors.TimeoutError, errors.EmptyPoolError)):
-            return self._error(f"no answer within {self._timeout} s", "timeout")
+        if isinstance(error, errors.TimeoutError):
+            return self._late()
         if isinstance(error, errors.SSLError):
             return self._error(f"TLS failed: {reason}", "unreachable")
         if isinstance(error, errors.ProtocolError) and isinstance(error.args[-1], (OSError, IncompleteRead)):
@@ -199,6 +216,9 @@ class ServiceClient:
         except ValueError as error:
             raise self._error(f"its answer cannot be understood: {error}") from None
         return ServiceAnswer(response.status, headers, bytes(body))
+
+    def _late(self) -> ServiceError:
+        return self._error(f"no answer within {self._timeout} s", "timeout")
 
     def _error(self, what: str, trouble: Trouble = "invalid") -> ServiceError:
         return ServiceError(f"{self.name}: {what}", trouble)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.conftest import PLUGINS
 from tests.integration.kit import get, post, record_of, records_of, response
 from tests.integration.test_proxy_protocol_peers import nginx
-from tests.support.origin import OK, Origin, expect_request, hang, send, serve
+from tests.support.origin import OK, Origin, OriginConnection, expect_request, hang, send, serve
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Client
 
@@ -127,6 +129,36 @@ def test_service_in_trouble_is_an_error_that_the_log_explains(script: Any, statu
             assert (record["answered_by"], record["status"]) == ("forward_auth", status)
             proxy.wait_for_log(f"<Request GET /trouble>: {service.url}: ")
             assert "Traceback" not in proxy.error_log()
+
+
+def test_head_that_trickles_in_is_a_timeout_and_keeps_no_connection_from_others() -> None:
+    ended = threading.Event()
+
+    def trickle(connection: OriginConnection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while not ended.wait(0.01):
+            connection.send(b"x")
+
+    with Origin(serve(OK)) as origin, Origin([expect_request(), trickle], serve(OK)) as service:
+        config = config_for(origin, service.url, timeout=0.5, connections=1)
+        with running_proxy(config) as proxy, Client(proxy.address) as client:
+            assert client.ask(get("/trickling")).status == 503
+            proxy.wait_for_log(f"{service.url}: no answer within 0.5 s")
+            assert client.ask(get("/again")).status == 200
+            ended.set()
+
+
+def test_look_up_that_does_not_end_is_a_timeout() -> None:
+    with Origin(serve(OK)) as origin:
+        config = config_for(origin, "http://slow.test/verify", timeout=0.5)
+        config["middleware"] = {
+            **config["middleware"],
+            "stack": ["slow_names", "forward_auth"],
+            "slow_names": {"class": "slow_names.SlowNames"},
+        }
+        with running_proxy(config, python_path=[PLUGINS]) as proxy, Client(proxy.address) as client:
+            assert client.ask(get("/slow")).status == 503
+            proxy.wait_for_log("http://slow.test: no answer within 0.5 s")
 
 
 def test_slow_service_delays_only_those_it_is_asked_about() -> None:

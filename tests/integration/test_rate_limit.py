@@ -210,6 +210,15 @@ def _wait_for_return(proxy: Proxy, choice: str) -> None:
     proxy.wait_until(is_back, "return of Redis", 30)
 
 
+def test_look_up_of_redis_that_does_not_end_is_a_loss_of_it() -> None:
+    lost = config(store="redis://slow.test:6379", store_timeout=0.2, on_store_error="deny")
+    middleware = {**lost["middleware"], "slow_names": {"class": "slow_names.SlowNames"}}
+    middleware["stack"] = ["slow_names", *middleware["stack"]]
+    with running_proxy({**lost, "middleware": middleware}, python_path=[PLUGINS]) as proxy:
+        assert statuses(proxy, "fixed_window") == [503]
+        proxy.wait_for_log("the store gives no answer: ")
+
+
 def test_what_clients_send_is_not_shown_in_redis(redis_server: RedisServer) -> None:
     options = config(store=redis_server.url, prefix="shown", policies="9/day per header:Authorization")
     with running_proxy(options, python_path=[PLUGINS]) as proxy:

@@ -185,7 +185,7 @@ def test_waiting_for_a_connection_ends_as_well() -> None:
     with Origin([expect_request(), hang(), send(response(b"first"))]) as origin:
         client = ServiceClient(origin.url, connections=1, timeout=10.0)
         hurried = ServiceClient(origin.url, connections=1, timeout=0.2)
-        hurried._pool = client._pool
+        hurried._places = client._places
         first = InThread(client.get)
         origin.wait_for_requests(1)
         assert trouble_of(hurried)[0] == "timeout"

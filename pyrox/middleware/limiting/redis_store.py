@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pyrox.middleware.limiting.demands import Demand, StoreError, Verdict, not_taken
+from pyrox.time_limit import TimeIsUp, time_limit
 
 _SCRIPT = files(__package__).joinpath("take.lua").read_bytes()
 _MOST_CONNECTIONS = 256  # of one worker, each for a request that waits for an answer at this moment
@@ -27,6 +28,8 @@ class AtomicRedisStorage(RedisStorage):
 
     def __init__(self, uri: str, **options: Any) -> None:
         super().__init__(uri, **options)
+        # For a connection and an answer; redis-py has no limit for the look-up of a name before them.
+        self._longest = 2 * float(options["socket_timeout"])
         self._take = self.get_connection().register_script(_SCRIPT)
 
     def key(self, text: str) -> bytes:
@@ -40,8 +43,9 @@ class AtomicRedisStorage(RedisStorage):
         for demand in demands:
             arguments += [demand.strategy, demand.quota, demand.window, demand.burst, demand.cost]
         try:
-            answer = self._take(keys, arguments)
-        except redis.RedisError as error:
+            with time_limit(self._longest):
+                answer = self._take(keys, arguments)
+        except (redis.RedisError, TimeIsUp) as error:
             raise StoreError(f"{type(error).__name__}: {error}") from error
         verdicts = [
             Verdict(bool(granted), remaining, reset / 1e6, retry / 1e6)
