@@ -28,6 +28,7 @@ class CoreSettings:
     profile_dir: str | None
     worker_connections: int
     graceful_timeout: float
+    drain_delay: float
     tunnel_grace: float
     worker_timeout: float
     stall_warning: float  # 0: never

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,7 @@ class PyroxArbiter(Workforce):
         self._newest = 1  # generation; the current one is older after a reload that failed
         self._is_announced = False
         self._watch_at = 0.0
+        self._end_at = inf
         super().__init__(application)
         self.health_board.take_over(former_board)
         self._prepare(self._current)
@@ -114,6 +116,8 @@ class PyroxArbiter(Workforce):
         if (now := monotonic()) >= self._watch_at:
             self._watch_at = now + _WATCH_INTERVAL
             self._current.tls.watch()
+        if now >= self._end_at:
+            raise StopIteration
 
     # --- reload ---
 
@@ -271,6 +275,16 @@ class PyroxArbiter(Workforce):
 
     # --- the end ---
 
+    def handle_term(self) -> None:
+        """Stop; before that, load balancers get ``drain_delay`` to notice, unless this is the second TERM."""
+        delay = self._current.settings.core.drain_delay
+        has_other = self.reexec_pid or self.master_pid
+        if not delay or has_other or self._end_at < inf:
+            raise StopIteration
+        self._end_at = monotonic() + delay
+        self.board.announce_end()
+        self.log.info("stopping in %g s; until then all is served", delay)
+
     def halt(self, reason: str | None = None, exit_status: int = 0) -> None:
         """Called by gunicorn to end the master."""
         if self.reexec_pid:
@@ -282,6 +296,8 @@ class PyroxArbiter(Workforce):
     def stop(self, graceful: bool = True) -> None:
         """Called by gunicorn to end all workers, within the grace time."""
         order = Order.HAND_OVER if self.reexec_pid or self.master_pid else Order.STOP
+        if order is Order.STOP:
+            self.board.announce_end()
         for worker in self.WORKERS.values():
             worker.seat.order = order
             worker.is_retired = True

@@ -110,10 +110,20 @@ class Board:
 
     def __init__(self, size: int = 4096) -> None:
         self.size = size
-        memory = mmap.mmap(-1, (size * _WORDS + 1) * 8)
+        memory = mmap.mmap(-1, (size * _WORDS + 2) * 8)
         words = memoryview(memory).cast("q")
-        self._words = words[1:]
+        self._words = words[2:]
         self._ever_taken = words[:1]  # how many seats from the first on were ever taken
+        self._ending = words[1:2]
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the proxy is about to end, or ends, and nobody takes over; set by the master, for good."""
+        return bool(self._ending[0])
+
+    def announce_end(self) -> None:
+        """Let the workers know that the proxy is about to end."""
+        self._ending[0] = 1
 
     def take_seat(self) -> Seat:
         """Return a free seat, now that of a worker which is about to start; raises ``LookupError``."""

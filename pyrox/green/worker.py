@@ -18,6 +18,7 @@ from gunicorn.workers import base
 
 from pyrox import error_log
 from pyrox.accounts import become_worker
+from pyrox.departure import use_departure
 from pyrox.errors import ConfigError
 from pyrox.exchange import Exchange
 from pyrox.green.balance import Share
@@ -83,6 +84,7 @@ class ProxyWorker(base.Worker):  # type: ignore[misc]
         ignore_undecodable_names()
         use_runner(run_in_pool)
         use_limiter(limit_time)
+        use_departure(lambda: self.board.is_ending)
         self._wake = Event()
         self._at_once = False
         with profiling(self.app.settings.core):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pyrox.departure import is_about_to_end
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
 
@@ -17,6 +18,9 @@ class Health(Middleware):
 
     It says nothing of the upstream: a proxy whose upstream is down is not mended by a restart, and taking
     all proxies out would turn the upstream's 502 into no answer at all.
+
+    From TERM on the answer is 503 ``draining``; with ``drain_delay`` in [core] everything else is served for
+    that long yet.
 
     * ``path``: the path it answers, to GET and HEAD; anything else gets 405. Default ``/-/healthy``.
     * ``drain_file``: while this file exists, the answer is 503 ``draining``, so that a load balancer sends
@@ -43,6 +47,7 @@ class Health(Middleware):
         if request.method not in _METHODS:
             return Response(405, "ask with GET or HEAD\n", {"Allow": ", ".join(_METHODS)})
         # One look at the file for each probe: there are few of them.
-        if self._drain_file is not None and os.path.lexists(self._drain_file):
+        is_marked = self._drain_file is not None and os.path.lexists(self._drain_file)
+        if is_marked or is_about_to_end():
             return Response(503, "draining\n", _NOT_STORED)
         return Response(200, "ok\n", _NOT_STORED)

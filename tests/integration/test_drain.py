@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 
 from tests.integration.kit import CHUNKED_HEAD, InThread, get, post
+from tests.support.masters import Master
 from tests.support.origin import OK, Origin, expect_close, expect_request, send, send_chunk, serve, wait
 from tests.support.processes import open_files
 from tests.support.proxy import Proxy, running_proxy
@@ -116,12 +117,15 @@ def test_term_under_wrk_leaves_no_request_unanswered() -> None:
     if program is None:
         pytest.skip("wrk is not installed")
     with running_proxy({"routing": {"upstream_hosts": "demo"}, **GRACE}) as proxy:
+        with Client(proxy.address) as client:  # wrk's two seconds are not to pass while the worker starts
+            assert client.ask(get("/bytes/10")).status == 200
+            own = len(proxy.access_log(1))
         command = [program, "-t1", "-c16", "-d2", f"http://127.0.0.1:{proxy.port}/bytes/10"]
         load = InThread(partial(subprocess.run, command, capture_output=True, timeout=30, text=True))
-        proxy.access_log(500)
+        proxy.access_log(100)
         assert proxy.terminate() == 0
         report = load.result().stdout
-        lines = len(proxy.access_log())
+        lines = len(proxy.access_log()) - own
     answered = re.search(r"(\d+) requests in", report)
     assert answered is not None
     assert int(answered[1]) == lines
@@ -342,3 +346,66 @@ def _is_alive(pid: int) -> bool:
 
 def _sockets_of(pid: int) -> int:
     return sum(name.startswith("socket:") for name in open_files(pid))
+
+
+# --- drain_delay
+
+PROBE = get("/-/healthy")
+LATER = {
+    "core": {"graceful_timeout": 5, "drain_delay": 1000, "pid_file": "p.pid"},
+    "logging": {"verbosity": "INFO"},
+    "middleware": {"stack": ["health"]},
+}
+
+
+def statuses(proxy: Proxy, request: bytes, count: int = 8) -> set[int]:
+    """What each of ``count`` new connections gets; enough for two workers to be asked."""
+    found = set()
+    for _ in range(count):
+        with Client(proxy.address) as client:
+            found.add(client.ask(request).status)
+    return found
+
+
+@pytest.mark.parametrize("last", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_probes_hear_of_a_term_drain_delay_before_anything_else_does(last: signal.Signals) -> None:
+    with Origin(serve(OK), timeout=100) as origin:
+        config = {**LATER, "routing": {"upstream_hosts": origin.url}}
+        with running_proxy(config, workers=2) as proxy, Client(proxy.address) as kept:
+            proxy.worker_pids(2)
+            assert kept.ask(PROBE).status == 200
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_for_log("stopping in 1000 s; until then all is served")
+            assert (kept.ask(PROBE).status, statuses(proxy, PROBE)) == (503, {503})
+            assert statuses(proxy, get()) == {200}
+            answer = kept.ask(get())
+            assert (answer.status, answer.get("connection")) == (200, None)
+            [one, other] = proxy.worker_pids(2)
+            os.kill(one, signal.SIGKILL)
+            proxy.wait_until(lambda: len(set(proxy.worker_pids(2)) - {one, other}) == 1, "a new worker")
+            assert (statuses(proxy, PROBE), statuses(proxy, get())) == ({503}, {200})
+            proxy.signal(last)
+            assert proxy.wait() == 0
+
+
+def test_proxy_ends_after_drain_delay() -> None:
+    core = {**LATER["core"], "drain_delay": 0.3}
+    with running_proxy({**LATER, "core": core, "routing": {"upstream_hosts": "http://127.0.0.1:1"}}) as proxy:
+        proxy.worker_pids(1)
+        assert statuses(proxy, PROBE) == {200}
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait() == 0
+        assert "stopping in 0.3 s" in proxy.error_log()
+
+
+def test_neither_reload_nor_upgrade_takes_drain_delay() -> None:
+    with running_proxy({**LATER, "routing": {"upstream_hosts": "http://127.0.0.1:1"}}) as proxy:
+        proxy.worker_pids(1)
+        assert statuses(proxy, PROBE) == {200}
+        master = Master(proxy, proxy.folder / "p.pid")
+        master.reload(workers=1)
+        assert statuses(proxy, PROBE) == {200}
+        master.upgrade(workers=1)
+        assert statuses(proxy, PROBE) == {200}
+        master.signal(signal.SIGINT)
+        master.wait_for_end()

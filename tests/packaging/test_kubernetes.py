@@ -73,7 +73,7 @@ def test_selectors_find_the_pods() -> None:
 def test_time_to_end_covers_what_ending_takes(settings: Settings) -> None:
     command, seconds = CONTAINER["lifecycle"]["preStop"]["exec"]["command"]
     assert command == "sleep"
-    needed = int(seconds) + settings.core.graceful_timeout
+    needed = int(seconds) + settings.core.drain_delay + settings.core.graceful_timeout
     assert POD["spec"]["terminationGracePeriodSeconds"] >= needed + 5
 
 

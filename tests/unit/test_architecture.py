@@ -23,6 +23,7 @@ FLOORS = {
     "pyrox.shared_memory": 1,
     "pyrox.threads": 1,
     "pyrox.time_limit": 1,
+    "pyrox.departure": 1,
     "pyrox.settings": 2,
     "pyrox.compat_config": 2,
     "pyrox.compat_settings": 2,

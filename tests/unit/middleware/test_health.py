@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pyrox.departure import use_departure
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import Middleware
 from pyrox.middleware.health import Health
@@ -26,6 +27,18 @@ def test_probe_is_answered_and_not_sent_upstream(method: str) -> None:
     assert (answer.status, answer.body) == (200, b"ok\n" if method == "GET" else b"")
     assert answer.headers["cache-control"] == "no-store"
     assert client.upstream_requests == []
+
+
+def test_proxy_that_is_about_to_end_says_so_and_passes_on_everything_else() -> None:
+    client = TestClient(Health, upstream=Response(200, "upstream"))
+    use_departure(lambda: True)
+    try:
+        answer = client.get("/-/healthy")
+        assert (answer.status, answer.text) == (503, "draining\n")
+        assert client.get("/").text == "upstream"
+    finally:
+        use_departure(None)
+    assert client.get("/-/healthy").status == 200
 
 
 def test_query_of_a_probe_does_not_matter() -> None:
