@@ -345,7 +345,7 @@ def main() -> int:
     random.seed(arguments.seed)
     faults = run(arguments)
     for fault in faults[:20]:
-        print(f"FAILED: {fault}", file=sys.stderr)
+        print(f"FAILED: {fault}")
     return 1 if faults else 0
 
 

@@ -240,7 +240,7 @@ def main() -> int:
     parser.add_argument("--report", default="", help="file to write the report to, in Markdown")
     faults = run(parser.parse_args())
     for fault in faults:
-        print(f"FAILED: {fault}", file=sys.stderr)
+        print(f"FAILED: {fault}")
     return 1 if faults else 0
 
 
