@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 from locust import events
 from locust.argument_parser import LocustArgumentParser
@@ -78,6 +79,11 @@ def _url_of(process: subprocess.Popen[bytes], log: Path) -> str:
         if process.poll() is not None or time.monotonic() > deadline:
             sys.exit(f"Pyrox did not start:\n{log.read_text(errors='replace')}")
         time.sleep(0.05)
+    # The master listens before its workers serve: users would measure how long these take to start.
+    try:
+        build_opener(ProxyHandler({})).open(found[1], timeout=_PATIENCE).close()
+    except OSError as error:
+        sys.exit(f"Pyrox did not serve: {error}\n{log.read_text(errors='replace')}")
     return found[1]
 
 

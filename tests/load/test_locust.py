@@ -51,6 +51,17 @@ def test_identities_quotas_and_old_filters_hold_under_load(tmp_path: Path) -> No
         assert name in run.stdout + run.stderr
 
 
+def test_users_come_when_the_proxy_that_is_started_serves(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    config = tmp_path / "pyrox.ini"
+    config.write_text(
+        f"[routing]\nupstream_hosts = demo\n[logging]\naccess_log = {log}\naccess_log_format = $request\n"
+    )
+    run = locust(tmp_path, "-u", "5", "-r", "5", "-t", "3s", "--proxy-config", str(config))
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert log.read_text().partition("\n")[0] == "GET / HTTP/1.1"
+
+
 class Liar(BaseHTTPRequestHandler):
     """Answers every request with what belongs to another, or with an error."""
 

@@ -72,6 +72,18 @@ def test_tests_import_only_what_their_extra_installs() -> None:
     assert distributions_of(modules_imported_by(paths)) - {"pyrox"} <= INSTALLED | EXTRAS["test"] | OPTIONAL
 
 
+def test_the_load_test_starts_with_what_its_extra_installs() -> None:
+    of_load = re.findall(
+        r"[a-z_]+", setup["options.extras_require"]["load"].partition("[")[2].partition("]")[0]
+    )
+    lacking = OPTIONAL - {name for extra in of_load for name in EXTRAS[extra]}
+    modules = [module for module, names in packages_distributions().items() if names[0].lower() in lacking]
+    check = f"import sys; sys.modules.update(dict.fromkeys({modules})); import pyrox.cli as cli; cli.main()"
+    command = [sys.executable, "-c", check, "-c", "loadtests/pyrox.ini", "--check"]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (checked.stdout, checked.stderr) == ("loadtests/pyrox.ini: configuration OK\n", "")
+
+
 def test_every_dependency_ends_before_the_next_major_version() -> None:
     requirements = setup["options"]["install_requires"].strip().splitlines()
     assert len(requirements) == len(INSTALLED)
