@@ -46,6 +46,8 @@ def _add_options(parser: LocustArgumentParser) -> None:
 
 def _start_unless_given(environment: Environment, **_: object) -> None:
     # A worker of Locust's is told by its master whom to ask.
+    if environment.host and "://" not in environment.host:
+        sys.exit(f"--host {environment.host}: write it with its scheme, http://{environment.host}")
     if environment.host or isinstance(environment.runner, WorkerRunner):
         return
     options = environment.parsed_options

@@ -30,6 +30,15 @@ def worker_account(core: CoreSettings) -> tuple[int, int]:
         return user, os.getegid()
 
 
+def has_account(core: CoreSettings) -> bool:
+    """Whether this machine knows the user and the group that the workers are to run as."""
+    try:
+        worker_account(core)
+    except KeyError:
+        return False
+    return True
+
+
 def become_worker(core: CoreSettings) -> None:
     """Give up this process's account for the workers' for good, and every group that is not theirs.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from pyrox.accounts import become_worker, worker_account
+from pyrox.accounts import become_worker, has_account, worker_account
 from pyrox.config_report import Report
 from pyrox.errors import ConfigError
 from pyrox.settings import Settings
@@ -40,9 +40,12 @@ def check_logs(settings: Settings) -> None:
 def check_middleware(settings: Settings) -> None:
     """Import and construct every middleware, application and resolver, and throw them away.
 
-    Where the workers run as somebody else, a process that gives up this one's rights does it. Raises
-    ``ConfigError`` with every problem; what only its author can understand is also shown with its traceback.
+    Where the workers run as somebody else, a process that gives up this one's rights does it; where they
+    would run as nobody that is known, a problem of [core], nothing is. Raises ``ConfigError`` with every
+    problem; what only its author can understand is also shown with its traceback.
     """
+    if not has_account(settings.core):
+        return
     if _workers_are_others(settings):
         check_middleware_in_child(settings)
         return
@@ -67,7 +70,7 @@ def check_middleware_in_child(settings: Settings) -> None:
     could never hand them a newer one. A mistake found in a worker, on the other hand, is found too late:
     after a reload there would be none left that serves.
     """
-    if not _has_code(settings) and not _workers_are_others(settings):
+    if not has_account(settings.core) or not (_has_code(settings) or _workers_are_others(settings)):
         return
     reader, writer = os.pipe()
     with _ended_by_a_stop() as begun:

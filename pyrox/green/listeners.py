@@ -27,6 +27,18 @@ Listeners = dict[str, Any]  # bind -> gunicorn's socket object
 
 HANDED_OVER = "PYROX_LISTENERS"  # in the environment of the next master: {bind: descriptor}
 _ACTIVATED = "systemd:"  # stands for the bind of a socket that systemd opened
+# What helps, by the error and whether it is about a unix socket.
+_REMEDIES = {
+    (errno.EADDRINUSE, False): "end what listens there, or choose another port",
+    (errno.EADDRINUSE, True): "end what listens there, or choose another path",
+    (errno.EADDRNOTAVAIL, False): "choose an address of this machine, or none to listen at all of them",
+    (
+        errno.EACCES,
+        False,
+    ): "start as root, with the capability CAP_NET_BIND_SERVICE, or choose a port above 1023",
+    (errno.EACCES, True): "let this user write to its directory",
+    (errno.ENOENT, True): "make its directory first",
+}
 _SERVE, _REDIRECT = "[core] bind_host", "[ssl] redirect_bind"
 
 
@@ -45,12 +57,19 @@ def open_listeners(settings: Settings, cfg: Any, kept: Mapping[str, Any]) -> Lis
         try:
             listeners[key] = kept[key] if key in kept else _open(bind, cfg)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
+            reason = _reason(error, bind)
             problems.append(f"{settings.source}: {option}: cannot listen at {bind!r}: {reason}")
     if problems:
         close_listeners({b: listener for b, listener in listeners.items() if b not in kept}, unlink=True)
         raise ConfigError(problems)
     return listeners
+
+
+def _reason(error: OSError | ValueError, bind: str) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    remedy = _REMEDIES.get((error.errno or 0, bind.startswith("unix:")), "")
+    return f"{error.strerror or error}{'; ' if remedy else ''}{remedy}"
 
 
 def _binds(settings: Settings) -> dict[str, tuple[str, str]]:

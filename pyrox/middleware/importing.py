@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
@@ -34,7 +35,8 @@ def import_target(path: object) -> Callable[..., Any]:
         if not hasattr(target, part):
             if hasattr(module, "__path__") and find_spec(f"{module_name}.{part}"):
                 raise ImportError(f"{path} is a module; name what is to be taken from it: {path}.Class")
-            raise ImportError(f"{module_name} has no {attribute}{did_you_mean(part, dir(target))}")
+            hint = did_you_mean(part, dir(target)) or _hint_at_namesake(module_name)
+            raise ImportError(f"{module_name} has no {attribute}{hint}")
         target = getattr(target, part)
     if not callable(target):
         raise ImportError(f"{path} is {target!r}, which is not callable")
@@ -53,6 +55,12 @@ def _is_library(path: str) -> bool:
     if path.startswith(_STANDARD_LIBRARY):
         return "-packages" not in path  # what is installed for all users lies in a folder of it
     return path.startswith((_PYROX, "<frozen "))
+
+
+def _hint_at_namesake(module_name: str) -> str:
+    if module_name.partition(".")[0] in sys.stdlib_module_names:
+        return "; it is a module of Python's own: call yours otherwise"
+    return ""
 
 
 def _hint(error: BaseException, module_name: str) -> str:

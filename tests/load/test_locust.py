@@ -62,6 +62,12 @@ def test_users_come_when_the_proxy_that_is_started_serves(tmp_path: Path) -> Non
     assert log.read_text().partition("\n")[0] == "GET / HTTP/1.1"
 
 
+def test_host_without_a_scheme_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    run = locust(tmp_path, "-u", "1", "-t", "1s", "--host", "localhost:8080")
+    assert run.returncode == 1
+    assert "--host localhost:8080: write it with its scheme, http://localhost:8080" in run.stdout + run.stderr
+
+
 class Liar(BaseHTTPRequestHandler):
     """Answers every request with what belongs to another, or with an error."""
 

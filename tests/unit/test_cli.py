@@ -124,6 +124,19 @@ def test_a_bad_configuration_exits_2_with_every_problem(
     assert engine.settings == []
 
 
+@pytest.mark.parametrize("mode", [[], ["--check"]])
+@pytest.mark.parametrize("stack", ["", "[middleware]\nstack = request_id,\n"])
+def test_an_account_that_nobody_has_is_a_problem_like_others(
+    file: Path, mode: list[str], stack: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(f"[core]\nuser = no-such-user\ngroup = no-such-group\n{stack}")
+    assert cli.main(["-c", str(file), *mode]) == 2
+    assert [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines()] == [
+        "[core] user: there is no user 'no-such-user' on this machine",
+        "[core] group: there is no group 'no-such-group' on this machine",
+    ]
+
+
 def test_a_worker_leaves_the_checks_to_the_master(file: Path) -> None:
     file.write_text("[logging]\nlogfile = /no/where/x\n")
     with pytest.raises(ConfigError):

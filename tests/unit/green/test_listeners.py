@@ -51,11 +51,15 @@ def test_one_address_that_cannot_be_had_closes_the_others(tmp_path: Path) -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         busy = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ConfigError) as caught:
-            open_at(f"unix:{tmp_path}/p.sock", busy, "fd://9999", "unix:/no/where.sock")
+            open_at(f"unix:{tmp_path}/p.sock", busy, "fd://9999", "unix:/no/where.sock", "192.0.2.1:80")
     assert caught.value.problems == [
-        f"p.ini: [core] bind_host: cannot listen at {busy!r}: Address already in use",
+        f"p.ini: [core] bind_host: cannot listen at {busy!r}: Address already in use; "
+        "end what listens there, or choose another port",
         "p.ini: [core] bind_host: cannot listen at 'fd://9999': Bad file descriptor",
-        "p.ini: [core] bind_host: cannot listen at 'unix:/no/where.sock': No such file or directory",
+        "p.ini: [core] bind_host: cannot listen at 'unix:/no/where.sock': No such file or directory; "
+        "make its directory first",
+        "p.ini: [core] bind_host: cannot listen at '192.0.2.1:80': Cannot assign requested address; "
+        "choose an address of this machine, or none to listen at all of them",
     ]
     assert not (tmp_path / "p.sock").exists()
 

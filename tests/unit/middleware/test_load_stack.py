@@ -158,6 +158,7 @@ def test_every_problem_is_in_one_report() -> None:
         (["a", "b"], "must be one dotted name, as in 'class = package.module.Class'"),
         (f"{HERE}.Limt", f"{HERE} has no Limt; did you mean Limit?"),
         (f"{HERE}:Outer.Iner", f"{HERE} has no Outer.Iner; did you mean Inner?"),
+        ("calendar.Auth", "calendar has no Auth; it is a module of Python's own: call yours otherwise"),
         (f"{HERE}.A_CONSTANT", f"{HERE}.A_CONSTANT is 7, which is not callable"),
         (f"{HERE}.upstream_", f"{HERE} has no upstream_; did you mean upstream?"),
         ("no_such_package.auth.Auth", "cannot import no_such_package.auth: ModuleNotFoundError"),
