@@ -7,7 +7,7 @@ WORKDIR /source
 COPY setup.cfg setup.py pyproject.toml README.md LICENSE ./
 COPY pyrox ./pyrox
 RUN python -m venv --without-pip /opt/pyrox \
-    && python -m pip --python /opt/pyrox/bin/python install --no-cache-dir . \
+    && python -m pip --python /opt/pyrox/bin/python install --no-cache-dir '.[all]' \
     && find /opt/pyrox -type d -name tests -prune -exec rm -r {} +
 
 FROM python:${PYTHON}-slim-bookworm

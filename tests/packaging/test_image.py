@@ -74,6 +74,9 @@ def test_build_stage_installs_a_proxy_that_starts(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     check = [target / "bin/pyrox", "-c", ROOT / "deploy/pyrox.conf", "--check"]
     assert subprocess.run(check, capture_output=True, text=True, cwd="/").returncode == 0
+    (tmp_path / "p.ini").write_text("[routes]\n[[a]]\nmatch = PathRegexp(`^/a`)\nrespond = 204\n")
+    needs_a_library = [target / "bin/pyrox", "-c", tmp_path / "p.ini", "--check"]
+    assert subprocess.run(needs_a_library, capture_output=True, text=True, cwd="/").stderr == ""
 
 
 def test_healthcheck_tells_a_proxy_that_serves_from_one_that_does_not() -> None:

@@ -72,6 +72,13 @@ def test_tests_import_only_what_their_extra_installs() -> None:
     assert distributions_of(modules_imported_by(paths)) - {"pyrox"} <= INSTALLED | EXTRAS["test"] | OPTIONAL
 
 
+@pytest.mark.parametrize("builder", ["Dockerfile", "tools/build-deb"])
+def test_what_has_no_pip_of_its_own_brings_what_any_option_may_ask_for(builder: str) -> None:
+    text = re.sub(r"\\\n\s+", "", (ROOT / builder).read_text())
+    [install] = [line for line in text.splitlines() if re.search(r"-m pip\b.* install ", line)]
+    assert "[all]" in install
+
+
 def test_the_load_test_starts_with_what_its_extra_installs() -> None:
     of_load = re.findall(
         r"[a-z_]+", setup["options.extras_require"]["load"].partition("[")[2].partition("]")[0]
