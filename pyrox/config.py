@@ -7,6 +7,7 @@ one ``ConfigError`` names every problem of the file: its syntax by line, all els
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -43,6 +44,7 @@ from pyrox.settings import (
 Overrides = Mapping[str, Mapping[str, object]]
 FurtherCheck = Callable[[Settings], None]
 
+_key_with_colon = re.compile(r"([A-Za-z_][\w.]*)\s*:(?!//)").match
 _SPEC = os.path.join(os.path.dirname(__file__), "configspec.ini")
 
 
@@ -189,6 +191,12 @@ def _explain(fault: ConfigObjError, references: References) -> str:
         return f"{line} is no section here; write [name], and below it [[name]] for its subsections"
     if "Parse error" in fault.msg:
         return f"{key}: the quotes or commas of its value do not match up"
+    if line.startswith(";"):
+        return "a comment begins with #"
+    if fault.line[:1].isspace():
+        return f"{line!r} is neither [section] nor key = value; a list stands on one line, a long text in '''"
+    if with_colon := _key_with_colon(line):
+        return f"{with_colon[1]} is followed by a colon; write {with_colon[1]} = ..."
     return f"{line!r} is neither [section] nor key = value"
 
 

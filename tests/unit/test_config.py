@@ -282,6 +282,14 @@ def test_a_byte_order_mark_and_dos_line_ends_are_read_over(tmp_path: Path) -> No
         ("[core]\nprocesses = 1\nprocesses = 2", "p.ini:3: processes stands here a second time; keep one"),
         ("[core]\n[http]\n[core]", "p.ini:3: [core] stands here a second time; keep one"),
         ("[core]\nfoo", "p.ini:2: 'foo' is neither [section] nor key = value"),
+        ("[core]\nprocesses: 2", "p.ini:2: processes is followed by a colon; write processes = ..."),
+        ("[core]\n; old", "p.ini:2: a comment begins with #"),
+        (
+            "[routing]\nupstream_hosts = http://a,\n  http://b",
+            "p.ini:3: 'http://b' is neither [section] nor key = value; "
+            "a list stands on one line, a long text in '''",
+        ),
+        ("[core]\nhttp://a:1", "p.ini:2: 'http://a:1' is neither [section] nor key = value"),
         ("[core]\nfoo = 'secret", "p.ini:2: foo: the quotes or commas of its value do not match up"),
         (
             "[core]]",
