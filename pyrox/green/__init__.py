@@ -12,9 +12,9 @@ keep-alive loop of one connection and ``exchange`` one turn of it; ``forwarder``
 handler, which gets an ``upstream`` connection from the ``pool`` and sends it the request, a body
 beside it by ``upload``; ``failover``, with ``hedging``, does that for clusters that retry, queue and break
 circuits, from a ``kept_body``; ``respond`` sends the answer; ``tunnel`` takes over after a 101. Below them
-all, ``body`` reads bodies off a ``stream``, ``tls`` is a stream that encrypts, and ``deadlines`` is
-the one clock that ends whatever takes too long. ``proxy_protocol`` says whose connection it is where a
-peer only passes it on. ``demo`` is an upstream to try things with.
+all, ``body`` reads bodies off a ``stream``, or lets long ones through ``pipes``, ``tls`` is a stream that
+encrypts, and ``deadlines`` is the one clock that ends whatever takes too long. ``proxy_protocol`` says whose
+connection it is where a peer only passes it on. ``demo`` is an upstream to try things with.
 
 Importing these modules starts nothing and patches nothing; ``worker`` patches, after the fork.
 """

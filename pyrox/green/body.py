@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pyrox.errors import ClientError, ProxyError
+from pyrox.green.pipes import Pipe, SpliceRefused, forget_splice, open_pipe
 from pyrox.green.stream import SocketStream
 from pyrox.http.framing import CHUNKED, UNTIL_CLOSE, ChunkedDecoder, ChunkLimits
 from pyrox.http.headers import Field
@@ -102,13 +103,35 @@ class LengthReader(BodyReader):
         self.is_complete = not self._left
 
     def relay(self, destination: SocketStream) -> None:
-        """Move the rest of the body to ``destination`` through a large buffer; ``left`` says how far it got.
+        """Move the rest of the body to ``destination`` at little cost; ``left`` says how far it got.
 
-        Returns at once when no buffer is free; whoever calls goes on with ``read``.
+        Through a pipe where that is possible, else through a large buffer. Returns early when none of them is
+        free; whoever calls goes on with ``read``.
         """
-        buffer = _take_buffer()
-        if buffer is None:
-            return
+        if (pipe := open_pipe(self.stream, destination)) is not None:
+            self._relay_by_pipe(pipe, destination)
+        if self._left and (buffer := _take_buffer()) is not None:
+            self._relay_by_buffer(buffer, destination)
+
+    def _relay_by_pipe(self, pipe: Pipe, destination: SocketStream) -> None:
+        try:
+            while self._left:
+                if early := self.read_buffered():
+                    destination.send(early)
+                    continue
+                if not pipe.fill(self.stream, self._left, self.patience):
+                    self.at_eof()
+                while pipe.held:
+                    self._count(pipe.pour(destination))
+        except SpliceRefused:
+            forget_splice()
+            if held := pipe.empty():
+                destination.send(held)
+                self._count(len(held))
+        finally:
+            pipe.close()
+
+    def _relay_by_buffer(self, buffer: memoryview, destination: SocketStream) -> None:
         try:
             while self._left:
                 # While ``destination`` took nothing, a look at who is still there may have received some.

@@ -13,6 +13,7 @@ from pyrox.error_log import log_failure
 from pyrox.errors import ProxyError
 from pyrox.green.body import LengthReader
 from pyrox.green.exchange import LiveExchange
+from pyrox.green.stream import SocketStream
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App
 from pyrox.settings import RouteSettings
@@ -118,6 +119,9 @@ class _RecordingReader(LengthReader):
             self._on_end(b"".join(self._pieces))
             self._pieces.clear()
         return piece
+
+    def relay(self, destination: SocketStream) -> None:
+        """Move nothing: what is not ``read`` is not kept."""
 
 
 def _copy_of(request: Request, destination: str) -> Request:

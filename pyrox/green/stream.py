@@ -12,17 +12,19 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
 from pyrox.errors import ClientGone, ClientTimeout, ProxyError, UpstreamClosed, UpstreamTimeout
 from pyrox.green.deadlines import NEVER, Deadlines
+from pyrox.green.pipes import splice
 from pyrox.http.head import HeadLimits
 
 _READ, _WRITE = 1, 2  # libev's event bits
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST
 
+T = TypeVar("T")
 CheckPartial = Callable[[bytes, HeadLimits], None]
 
 
@@ -42,7 +44,8 @@ class StreamSettings:
 class SocketStream:
     """Bytes in and out of one socket, for at most one reading and one writing greenlet at a time.
 
-    ``gone`` and ``late`` are the errors that a lost peer and a passed deadline become.
+    ``gone`` and ``late`` are the errors that a lost peer and a passed deadline become. ``is_plain``: what is
+    sent and received is on the socket as it is.
     """
 
     __slots__ = (
@@ -67,6 +70,7 @@ class SocketStream:
     )
     gone: type[ProxyError] = ClientGone
     late: type[ProxyError] = ClientTimeout
+    is_plain = True
 
     def __init__(self, sock: Any, settings: StreamSettings) -> None:
         clock = settings.clock
@@ -112,15 +116,11 @@ class SocketStream:
 
     def receive_into(self, view: memoryview, patience: int) -> int:
         """Wait for bytes, store them in ``view`` and return how many; 0 at the end of the stream."""
-        self.read_deadline = self._clock.now + patience
-        while True:
-            self._wait_readable()
-            try:
-                return self._recv_into(view)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise self.gone(f"receive: {error}") from None
+        return self._when_readable(patience, lambda: self._recv_into(view))
+
+    def splice_to(self, pipe: int, size: int, patience: int) -> int:
+        """Wait for bytes, move up to ``size`` into an empty ``pipe`` and return how many; 0 at the end."""
+        return self._when_readable(patience, lambda: splice(self.sock.fileno(), pipe, size))
 
     def take(self) -> bytes:
         """Return the bytes that are buffered, without waiting."""
@@ -173,11 +173,14 @@ class SocketStream:
 
         ``b""`` at the end of the stream. ``skip`` takes what was peeked at.
         """
+        return self._when_readable(patience, lambda: self.sock.recv(size, socket.MSG_PEEK))  # type: ignore[no-any-return]
+
+    def _when_readable(self, patience: int, read: Callable[[], T]) -> T:
         self.read_deadline = self._clock.now + patience
         while True:
             self._wait_readable()
             try:
-                return self.sock.recv(size, socket.MSG_PEEK)  # type: ignore[no-any-return]
+                return read()
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -246,6 +249,17 @@ class SocketStream:
                 continue
             except OSError as error:
                 raise self.gone(f"send: {error}") from None
+
+    def splice_from(self, pipe: int, size: int) -> int:
+        """Send some of the ``size`` bytes in ``pipe``, waiting as ``send`` does; returns how many."""
+        while self.failure is None:
+            try:
+                return splice(pipe, self.sock.fileno(), size)
+            except BlockingIOError:
+                self.wait_writable(self.write_patience)
+            except OSError as error:
+                raise self.gone(f"send: {error}") from None
+        raise self.failure
 
     def wait_writable(self, patience: int) -> None:
         """Wait at most ``patience`` ticks until the socket takes bytes, or is connected."""

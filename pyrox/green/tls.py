@@ -31,6 +31,7 @@ class TlsStream(SocketStream):
 
     __slots__ = ("_tls",)
     _tls: Any
+    is_plain = False
 
     def use_context(self, context: ssl.SSLContext) -> None:
         """Go on with another context's certificate, while the handshake is going on."""

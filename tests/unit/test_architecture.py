@@ -79,6 +79,7 @@ FLOORS = {
     "pyrox.testing": 3,
     "pyrox.upstreams": 3,
     "pyrox.green": 4,
+    "pyrox.green.pipes": 4,
     "pyrox.green.stream": 4,
     "pyrox.green.deadlines": 4,
     "pyrox.green.body": 4,

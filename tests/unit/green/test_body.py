@@ -7,6 +7,7 @@ import pytest
 
 from pyrox.errors import ClientError, ClientGone, ClientTimeout, UpstreamClosed, UpstreamError
 from pyrox.green import body as bodies
+from pyrox.green import pipes
 from pyrox.green.body import (
     BodyReader,
     ChunkedReader,
@@ -148,9 +149,15 @@ def test_limited_reader_stops_where_the_limit_is_passed(rig: Rig) -> None:
     assert caught.value.status == 413
 
 
-# --- relaying
+# --- relaying through a buffer; test_pipes.py has the rest
 
 
+@pytest.fixture
+def no_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipes, "_is_possible", False)
+
+
+@pytest.mark.usefixtures("no_pipe")
 def test_relay_moves_the_rest_and_stops_on_the_boundary(rig: Rig) -> None:
     source, sender = rig.upstream()
     destination, receiver = rig.client()
@@ -180,6 +187,7 @@ def test_relay_moves_the_rest_and_stops_on_the_boundary(rig: Rig) -> None:
     assert source.receive(PATIENCE) == b"next"
 
 
+@pytest.mark.usefixtures("no_pipe")
 def test_relay_that_fails_counts_what_got_through_and_returns_its_buffer(rig: Rig) -> None:
     source, sender = rig.upstream()
     destination, receiver = rig.client()
@@ -194,6 +202,7 @@ def test_relay_that_fails_counts_what_got_through_and_returns_its_buffer(rig: Ri
     assert len(bodies._free_buffers) == bodies._buffers_made
 
 
+@pytest.mark.usefixtures("no_pipe")
 def test_relay_without_a_free_buffer_leaves_the_body_to_read(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
