@@ -63,6 +63,8 @@ CONFIG: Config = {
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Proxy]:
     with running_proxy(CONFIG, python_path=[PLUGINS]) as proxy:
+        with Client(proxy.address) as client:  # what a worker takes to come up is on nobody's watch
+            client.ask(get("/", "Max-Forwards: 0", method="OPTIONS"))
         yield proxy
 
 
