@@ -101,8 +101,8 @@ def main() -> int:
     try:
         costs = measure(chosen(options.kinds, KINDS, "kind"), options.burden)
     except CannotCount as reason:
-        print(f"nothing is checked: {reason}")
-        return 0
+        print(f"nothing is {'recorded' if options.record else 'checked'}: {reason}")
+        return 1 if options.record else 0
     if options.record:
         record(options.recorded, python, costs)
     everything = json.loads(options.recorded.read_text())

@@ -154,13 +154,16 @@ def test_a_record_leaves_other_pythons_and_other_kinds_as_they_were(check):
     assert recorded == {python: {"get": 12.0, "post": 10.0}, "2.7": RECORDED}
 
 
-def test_without_valgrind_nothing_is_checked_and_it_says_what_to_install(monkeypatch, capsys):
+@pytest.mark.parametrize(("arguments", "status"), [([], 0), (["--record"], 1)])
+def test_without_valgrind_nothing_is_counted_and_it_says_what_to_install(
+    arguments, status, monkeypatch, capsys
+):
     import check
 
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr(sys, "argv", ["check.py"])
-    assert check.main() == 0
+    monkeypatch.setattr(sys, "argv", ["check.py", *arguments])
+    assert check.main() == status
     assert "apt-get install valgrind" in capsys.readouterr().out
 
 
