@@ -14,6 +14,7 @@ from pyrox.middleware.extras import require
 from pyrox.middleware.limiting.demands import Demand, Store, StoreError, Verdict
 from pyrox.middleware.observe import OBSERVED
 from pyrox.middleware.place import current_place
+from pyrox.routing.methods import methods_of
 
 log = logging.getLogger("pyrox")
 
@@ -32,7 +33,8 @@ class RateLimit(Middleware):
     * ``strategy``: that of policies which name none: ``sliding_window``, ``fixed_window`` or
       ``token_bucket``. Default ``sliding_window``.
     * ``cost``: what one request takes from each quota; a number, or a subsection of numbers by method, where
-      ``other`` stands for those it does not name. 0 is free. Default 1.
+      ``other`` stands for those it does not name. 0 is free. Where ``X-HTTP-Method-Override`` and the like
+      ask for another method, the dearer counts. Default 1.
     * ``ipv6_prefix``: how many bits of an IPv6 address tell clients apart. Default 64.
     * ``store``: ``memory``, which all workers of this proxy share, or ``redis://host:port/db``,
       ``rediss://...``, ``redis+unix:///path`` for several machines. Default ``memory``.
@@ -84,7 +86,7 @@ class RateLimit(Middleware):
         self._refusal_text = fields_module.refusal_text
 
     def __call__(self, request: Request) -> Response:
-        cost = self._costs.get(request.method, self._other_cost)
+        cost = self._cost_of(request) if self._costs else self._other_cost
         if not cost:
             return self.app(request)
         try:
@@ -103,6 +105,10 @@ class RateLimit(Middleware):
             raise
         response.headers.fields += fields
         return response
+
+    def _cost_of(self, request: Request) -> int:
+        """Return the most that it costs by any method that a server may take it for."""
+        return max(self._costs.get(method, self._other_cost) for method in methods_of(request))
 
     def _demands(self, request: Request, cost: int) -> list[Demand]:
         store = self._store

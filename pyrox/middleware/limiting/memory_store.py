@@ -66,11 +66,14 @@ class SharedMemoryStorage(Storage, SlidingWindowCounterSupport):
     def _take(self, demands: Sequence[Demand], now: float) -> list[Verdict]:
         table = self._table
         found: list[tuple[Demand, int, Outcome]] = []
+        is_met = True
         for demand in demands:
             record = table.find(demand.key)
             _, a, b, c = table.read(record) if record >= 0 else _NEVER
-            found.append((demand, record, STRATEGIES[demand.strategy](a, b, c, now, demand)))
-        if not all(outcome[0].granted for _, _, outcome in found):
+            outcome = STRATEGIES[demand.strategy](a, b, c, now, demand)
+            found.append((demand, record, outcome))
+            is_met = is_met and outcome[0].granted
+        if not is_met:
             return [not_taken(outcome[0], demand) for demand, _, outcome in found]
         for demand, record, (_, state, expires) in found:
             if record >= 0:

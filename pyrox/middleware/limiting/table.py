@@ -13,7 +13,8 @@ and of a state the time last, so that at worst one key is forgiven what it used 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import struct
+from collections.abc import Sequence
 from time import monotonic
 
 from pyrox.shared_memory import Area, shared_area
@@ -23,6 +24,7 @@ _WORDS = 6  # of 8 bytes in a slot: two of the key, when it expires, and the sta
 _SLOT = _WORDS * 8
 _BUCKET = _SLOTS * _SLOT
 _NO_KEY = bytes(16)
+_first_word = struct.Struct("<I").unpack_from  # of a key
 _REPORT_INTERVAL = 60.0  # seconds between two lines in the log
 
 log = logging.getLogger("pyrox")
@@ -43,10 +45,12 @@ class Table:
         self._evicted = 0  # keys that this process has put out before their time, since it last said so
         self._report_at = 0.0
 
-    def buckets_of(self, keys: Iterable[bytes]) -> list[int]:
+    def buckets_of(self, keys: Sequence[bytes]) -> list[int]:
         """Return the buckets of ``keys``, in the order in which they must be locked."""
         mask = self._mask
-        return sorted({int.from_bytes(key[:4], "little") & mask for key in keys})
+        if len(keys) == 1:  # mostly; it takes a fifth of the time
+            return [_first_word(keys[0])[0] & mask]
+        return sorted({_first_word(key)[0] & mask for key in keys})
 
     def lock(self, bucket: int) -> None:
         """Wait until no other process looks at ``bucket``."""
@@ -58,7 +62,7 @@ class Table:
 
     def find(self, key: bytes) -> int:
         """Return the record of ``key``, or -1; its bucket must be locked."""
-        start = (int.from_bytes(key[:4], "little") & self._mask) * _BUCKET
+        start = (_first_word(key)[0] & self._mask) * _BUCKET
         end = start + _BUCKET
         found = self._memory.find(key, start, end)
         while found >= 0 and (found - start) % _SLOT:  # it is a part of two neighbours
@@ -80,7 +84,7 @@ class Table:
 
     def add(self, key: bytes, now: float, expires: float, a: float, b: float, c: float) -> None:
         """Make a record of ``key``, which has none; its bucket must be locked."""
-        start = (int.from_bytes(key[:4], "little") & self._mask) * (_BUCKET >> 3)
+        start = (_first_word(key)[0] & self._mask) * (_BUCKET >> 3)
         ends = self._words[start + 2 : start + _SLOTS * _WORDS : _WORDS].tolist()
         earliest = min(ends)
         if earliest > now:

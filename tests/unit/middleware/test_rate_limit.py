@@ -131,6 +131,15 @@ def test_refusal_by_one_policy_consumes_no_other(clock: Clock) -> None:
     assert statuses(client, 2) == [429, 429]  # now it is the other one's turn
 
 
+def test_cost_is_that_of_the_dearest_method_that_servers_may_see(clock: Clock) -> None:
+    client = limited("10/minute", cost={"GET": 0, "DELETE": 5})
+    for headers, remaining in [({}, None), ({"X-HTTP-Method-Override": "delete"}, "r=5"), ({}, None)]:
+        found = client.get("/", headers=headers).headers.get("ratelimit", "")
+        assert (remaining in found) if remaining else not found
+    assert client.post("/", headers={"X-Method-Override": "DELETE"}).status == 200
+    assert client.post("/").status == 429
+
+
 def test_cost_by_method(clock: Clock) -> None:
     client = limited("10/minute", cost={"POST": 4, "OPTIONS": 0, "other": 2})
     assert [client.post("/").status for _ in range(3)] == [200, 200, 429]
