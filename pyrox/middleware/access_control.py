@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeVar
 
@@ -110,8 +111,17 @@ def _parse_network(option: str, entry: str) -> IPv4Network | IPv6Network:
     try:
         network = ip_network(entry)
     except ValueError as error:
-        raise ValueError(f"{option}: {error}") from None
+        raise ValueError(f"{option}: {error}{_meant(option, entry)}") from None
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is not None and network.prefixlen >= 96:
         return IPv4Network((mapped, network.prefixlen - 96))
     return network
+
+
+def _meant(option: str, entry: str) -> str:
+    """Return what to write in place of an entry that comes from another proxy's file."""
+    if entry == "all":
+        return "; allow alone keeps all others out" if option == "deny" else "; deny alone lets all others in"
+    with suppress(ValueError):
+        return f"; write {ip_network(entry, strict=False)}"
+    return ""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyrox.http.message import Request, Response
+
+if TYPE_CHECKING:
+    from pyrox.settings import Settings
 
 App = Callable[[Request], Response]
 
@@ -42,6 +45,14 @@ class Middleware:
         Of the options of its constructor; a cluster that there is not is an error at start-up then.
         """
         return ()
+
+    @classmethod
+    def unmet_need(cls, settings: Settings) -> str:
+        """Say what the rest of the configuration lacks without which this can do nothing, else ``""``.
+
+        It becomes an error of ``--check``, and so at start-up.
+        """
+        return ""
 
     def __call__(self, request: Request) -> Response:
         """Answer ``request``; returns when the response's head is known, its body may still stream."""

@@ -20,7 +20,7 @@ from pyrox.middleware.options import Problem
 from pyrox.routing.condition import Condition, compile_condition
 
 _MODES = ("enforce", "observe")
-_NAMES = ("when", "mode")
+OPTIONS_OF_ALL = ("when", "mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def take_conditions(
 ) -> tuple[Conditions, list[Problem]]:
     """Take ``when`` and ``mode`` out of ``options``; a constructor that names one itself keeps it."""
     own = _parameters_of(target)
-    taken = {name: options.pop(name) for name in _NAMES if name in options and name not in own}
+    taken = {name: options.pop(name) for name in OPTIONS_OF_ALL if name in options and name not in own}
     problems: list[Problem] = []
     when, mode = None, taken.get("mode", "enforce")
     if mode not in _MODES:

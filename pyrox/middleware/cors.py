@@ -182,6 +182,8 @@ def _check(lists: dict[str, Sequence[str]], credentials: bool, max_age: int) -> 
         for entry in entries if option != "origins" else ():
             if not is_token(entry):
                 raise ValueError(f"{option}: {entry!r} is no name")
+            if option == "methods" and entry != entry.upper():
+                raise ValueError(f"methods: {entry!r} is another method than {entry.upper()}, which is meant")
     if max_age < 0:
         raise ValueError(f"max_age: {max_age} is less than 0; 0 keeps browsers from remembering")
 

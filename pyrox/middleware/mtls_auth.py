@@ -13,6 +13,7 @@ from pyrox.http.message import Request
 from pyrox.middleware.authentication import ROLES_HEADER, USER_HEADER, Authentication
 from pyrox.middleware.base import App
 from pyrox.middleware.identity import Identity, IdentityFields
+from pyrox.settings import Settings
 
 # What the names of a kind are made of; a ``*`` of a pattern stands within one such part.
 _SEPARATORS = {"DNS": ".", "email": "@", "URI": "/", "IP": "", "DirName": ",+"}
@@ -56,6 +57,12 @@ class MtlsAuth(Authentication):
         self._roles = {
             role: [_parse_part("roles", name) for name in names] for role, names in (roles or {}).items()
         }
+
+    @classmethod
+    def unmet_need(cls, settings: Settings) -> str:
+        if settings.ssl.client_certificates != "off":
+            return ""
+        return "no client is asked for a certificate; set [ssl] client_certificates to optional or required"
 
     def authenticate(self, request: Request) -> Identity | None:
         client = request.client

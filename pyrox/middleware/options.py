@@ -29,12 +29,16 @@ _NO_APP = ("class", "must be callable with the next app as its first argument")
 
 
 def bind_options(
-    target: Callable[..., object], raw: Mapping[str, Raw], directory: Path = _HERE
+    target: Callable[..., object],
+    raw: Mapping[str, Raw],
+    directory: Path = _HERE,
+    others: Collection[str] = (),
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Coerce ``raw`` to the keyword arguments of ``target``, whose first parameter is the next app.
 
     Returns the arguments and every problem; without one ``target(app, **arguments)`` fits. ``directory``
-    is what relative paths are relative to: that of the file, wherever Pyrox was started.
+    is what relative paths are relative to: that of the file, wherever Pyrox was started. ``others`` are
+    options that ``target`` does not see, and that an unknown one may have been meant for.
 
     Annotations may be str, int, float, bool, Path, Literal, the types of ``ipaddress``, lists, tuples
     and sets of those, dicts from str (given as a subsection), and unions; for ``X | None`` an empty
@@ -46,7 +50,7 @@ def bind_options(
         return {}, [_NO_APP]
     if first.kind not in _POSITIONAL:
         return {}, [_NO_APP]
-    values, problems = _Binding(target, rest).bind(raw)
+    values, problems = _Binding(target, rest, others).bind(raw)
     return {option: _placed_in(directory, value) for option, value in values.items()}, problems
 
 
@@ -63,7 +67,10 @@ def _placed_in(directory: Path, value: Any) -> Any:
 class _Binding:
     """The parameters of one constructor, after the app."""
 
-    def __init__(self, target: Callable[..., object], parameters: list[Parameter]) -> None:
+    def __init__(
+        self, target: Callable[..., object], parameters: list[Parameter], others: Collection[str]
+    ) -> None:
+        self._elsewhere = others
         self._globals = _globals_of(target)
         self._named = {p.name: p for p in parameters if p.kind in _NAMED}
         self._others = next((p for p in parameters if p.kind is Parameter.VAR_KEYWORD), None)
@@ -86,8 +93,9 @@ class _Binding:
         return values, problems
 
     def _hint(self, option: str) -> str:
-        listed = f"; there are {', '.join(self._named)}" if self._named else "; there are none"
-        return did_you_mean(option, self._named) or listed
+        known = list(dict.fromkeys([*self._named, *self._elsewhere]))
+        listed = f"; there are {', '.join(known)}" if known else "; there are none"
+        return did_you_mean(option, known) or listed
 
     def _annotation(self, parameter: Parameter) -> Any:
         # One at a time and only when needed: others may name what is imported for type checkers only.

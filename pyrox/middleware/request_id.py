@@ -7,6 +7,7 @@ import secrets
 from itertools import count
 
 from pyrox.http.error_response import answer_headers
+from pyrox.http.field_names import CONNECTION_FIELDS, PROTECTED_FIELDS, normal_names
 from pyrox.http.headers import Field, Headers, make_field
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App, Middleware
@@ -33,6 +34,8 @@ class RequestId(Middleware):
             self._key, self._name, _ = make_field(header, "")
         except ValueError as error:
             raise ValueError(f"header: {error}") from None
+        if not normal_names([header]).isdisjoint(CONNECTION_FIELDS | PROTECTED_FIELDS):
+            raise ValueError(f"header: {header} has another meaning; choose a field such as X-Request-ID")
         self._trust = trust
         # Middleware are made after the fork, so no two workers share a prefix. All of this middleware
         # takes 1.0 us a request; uuid4 alone would take 2.8.

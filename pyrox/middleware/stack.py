@@ -23,7 +23,7 @@ from pyrox.http.field_names import normal_names
 from pyrox.http.headers import Headers
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import App
-from pyrox.middleware.conditions import Conditions, take_conditions
+from pyrox.middleware.conditions import OPTIONS_OF_ALL, Conditions, take_conditions
 from pyrox.middleware.importing import failure_of, import_target
 from pyrox.middleware.options import bind_options
 from pyrox.middleware.place import Place, placed
@@ -203,6 +203,11 @@ class ConfiguredMiddleware:
             if "://" not in name and not name.startswith(("unix:", "wsgi:")) and name not in known:
                 yield option, name
 
+    def unmet_need(self, settings: Settings) -> str:
+        """Return what ``Middleware.unmet_need`` says."""
+        ask: Callable[[Settings], str] | None = getattr(self.target, "unmet_need", None)
+        return "" if ask is None else ask(settings)
+
     def _ask(self, question: str) -> Iterable[Any]:
         """Ask the class what it has to say of these options and the defaults; nothing when it cannot."""
         ask = getattr(self.target, question, None)
@@ -270,6 +275,8 @@ def check_stack(settings: Settings) -> None:
     report.problems += route_report.problems
     of_routes = {layer.name: layer for stack in stacks.values() for layer in stack}
     for layer in [*layers, *of_routes.values()]:
+        if isinstance(layer, ConfiguredMiddleware) and (need := layer.unmet_need(settings)):
+            report.add(_SECTION, "", need, layer.name)
         for warning in layer.check(report):
             print(f"warning: {warning}", file=sys.stderr)
     report.raise_if_any()
@@ -343,7 +350,8 @@ def _layer_of(name: str, settings: Settings, report: Report) -> list[ConfiguredM
         report.add(_SECTION, "class", str(error), name)
         return []
     conditions, faults = take_conditions(target, options)
-    arguments, problems = bind_options(target, options, Path(settings.source).absolute().parent)
+    directory = Path(settings.source).absolute().parent
+    arguments, problems = bind_options(target, options, directory, OPTIONS_OF_ALL)
     for option, reason in (*faults, *problems):
         report.add(_SECTION, option, reason, name)
     if faults or problems:

@@ -34,11 +34,8 @@ def _parse(option: str, text: str) -> TokenSource:
     kind, _, name = text.partition(":")
     if text == "bearer":
         return BearerToken()
-    if kind == "header":
-        try:
-            return HeaderToken(name)
-        except ValueError as error:
-            raise ValueError(f"{option}: {error}") from None
+    if kind == "header" and is_token(name):
+        return HeaderToken(name)
     if kind == "cookie" and is_token(name):
         return CookieToken(name)
     raise ValueError(f"{option}: {text!r} is not bearer, header:NAME or cookie:NAME")

@@ -87,7 +87,10 @@ def test_verdicts_are_remembered_but_only_so_many(monkeypatch: pytest.MonkeyPatc
     ("options", "reason"),
     [
         ({}, "neither it nor deny has an entry"),
-        ({"allow": ["10.0.0.1/8"]}, "allow: 10.0.0.1/8 has host bits set"),
+        ({"allow": ["10.0.0.1/8"]}, "allow: 10.0.0.1/8 has host bits set; write 10.0.0.0/8"),
+        ({"deny": ["fd00::1/8"]}, "deny: fd00::1/8 has host bits set; write fd00::/8"),
+        ({"allow": ["10.0.0.1"], "deny": ["all"]}, "deny: 'all' .*; allow alone keeps all others out"),
+        ({"allow": ["all"], "deny": ["10.0.0.1"]}, "allow: 'all' .*; deny alone lets all others in"),
         ({"deny": ["localhost"]}, "deny: 'localhost' does not appear to be"),
     ],
 )

@@ -257,6 +257,7 @@ def test_two_origins_are_none() -> None:
         ({"origins": ["*://a.test"]}, "is no origin"),
         ({"origins": ["re:("]}, r"origins: .* is no regular expression"),
         ({"methods": ["PUT DELETE"]}, "methods: 'PUT DELETE' is no name"),
+        ({"methods": ["PUT", "patch"]}, "methods: 'patch' is another method than PATCH"),
         ({"headers": ["X-A\r\n"]}, "headers: .* is no name"),
         ({"max_age": -1}, "max_age: -1 is less than 0"),
     ],

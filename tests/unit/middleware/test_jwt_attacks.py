@@ -246,9 +246,10 @@ def test_client_cannot_send_what_tells_who_it_is(pem: Path, name: str, spelling:
         ({"jwks_url": "https://a/", "jwks_timeout": -1.0}, "jwks_timeout: "),
         ({"jwks_url": "https://a/", "jwks_ttl": -1.0}, "jwks_ttl: "),
         ({"key_files": [Path("/missing")]}, "key_files: /missing: No such file"),
+        ({"token_from": ["header"]}, "token_from: 'header' is not bearer, header:NAME or cookie:NAME"),
         ({"token_from": ["query"]}, "token_from: 'query' is not bearer, header:NAME or cookie:NAME"),
         ({"token_from": ["cookie:a b"]}, "token_from: 'cookie:a b' is not"),
-        ({"token_from": ["header:a b"]}, "token_from: invalid header name"),
+        ({"token_from": ["header:a b"]}, "token_from: 'header:a b' is not bearer"),
         ({"token_from": []}, "token_from: it is empty"),
         (
             {"algorithms": ["HS256"], "secret": SECRET, "leeway": float("nan")},

@@ -150,6 +150,16 @@ def test_every_problem_is_in_one_report() -> None:
     ]
 
 
+def test_unknown_option_may_be_one_that_all_have() -> None:
+    assert problems_of(
+        "request_id", "health", request_id={"wehn": "Host(`a`)"}, health={"colour": "red", "Mode": "observe"}
+    ) == [
+        "p.ini: [middleware] [[request_id]] wehn: unknown option; did you mean when?",
+        "p.ini: [middleware] [[health]] colour: unknown option; there are path, drain_file, when, mode",
+        "p.ini: [middleware] [[health]] Mode: unknown option; did you mean mode?",
+    ]
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from pyrox.config import parse_settings
+from pyrox.errors import ConfigError
 from pyrox.http.certificate import ClientCertificate
 from pyrox.middleware.api_key import ApiKey
 from pyrox.middleware.identity import identity_of
 from pyrox.middleware.mtls_auth import MtlsAuth
+from pyrox.middleware.stack import check_stack
 from pyrox.testing import TestClient
 
 ADA = ClientCertificate(
@@ -26,8 +30,35 @@ ADA = ClientCertificate(
 )
 
 
+CONFIG = """
+[middleware]
+stack = mtls_auth,
+[[mine]]
+class = pyrox.middleware.mtls_auth.MtlsAuth
+optional = yes
+[routes]
+[[a]]
+match = Path(`/a`)
+cluster = http://127.0.0.1:1
+stack = mine,
+"""
+
+
 def client_of(certificate: ClientCertificate | None, **options: Any) -> TestClient:
     return TestClient((MtlsAuth, options), tls=True, certificate=certificate)
+
+
+def test_listener_that_asks_for_no_certificates_is_a_fault() -> None:
+    settings = parse_settings(CONFIG)
+    with pytest.raises(ConfigError) as caught:
+        check_stack(settings)
+    assert [problem.partition(": ")[2] for problem in caught.value.problems] == [
+        f"[middleware] [[{name}]]: no client is asked for a certificate; "
+        "set [ssl] client_certificates to optional or required"
+        for name in ("mtls_auth", "mine")
+    ]
+    for mode in ("optional", "required"):
+        check_stack(replace(settings, ssl=replace(settings.ssl, client_certificates=mode)))
 
 
 def name_of(certificate: ClientCertificate, *identities: str) -> str | None:

@@ -89,3 +89,9 @@ def test_request_made_by_hand_has_no_client_to_trust() -> None:
 def test_bad_header_name_is_refused_at_start_up() -> None:
     with pytest.raises(ValueError, match="header: invalid header name 'X Request'"):
         RequestId(lambda request: Response(200), header="X Request")
+
+
+@pytest.mark.parametrize("name", ["Host", "Via", "Content-Length", "X-Forwarded-For", "x_real_ip"])
+def test_header_with_another_meaning_is_refused_at_start_up(name: str) -> None:
+    with pytest.raises(ValueError, match=f"header: {name} has another meaning"):
+        RequestId(lambda request: Response(200), header=name)
