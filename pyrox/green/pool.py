@@ -7,7 +7,6 @@ oldest reach their idle timeout.
 
 from __future__ import annotations
 
-import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -43,20 +42,20 @@ class UpstreamPool:
     def checkout(
         self,
         server: Server,
-        *,
+        exchange: LiveExchange | None = None,
         fresh: bool = False,
         certain: bool = False,
-        exchange: LiveExchange | None = None,
     ) -> UpstreamConnection:
         """Return a connection to ``server`` for ``exchange``, an idle one unless ``fresh``.
 
         ``certain`` asks the kernel whether an idle one is still good: for a request that could not be
-        sent again. Raises what ``Connector.connect`` raises.
+        sent again. The hub would tell, but only after whatever else it has to do now, and a server that
+        restarts closes connections that were used a moment ago. Raises what ``Connector.connect`` raises.
         """
         idle = self._idle.get(server.url)
         while idle and not fresh:
             connection = idle.pop()
-            if not certain or _is_quiet(connection.stream):
+            if not certain or connection.stream.is_quiet():
                 connection.state = _ACTIVE
                 return connection
             connection.close()
@@ -70,15 +69,18 @@ class UpstreamPool:
 
         One that an exchange was cancelled on is not kept: its failure would be the next one's.
         """
-        stream = connection.stream
-        idle = self._idle.setdefault(connection.server.url, [])
+        stream, url = connection.stream, connection.server.url
+        idle = self._idle.get(url)
+        if idle is None:
+            idle = self._idle[url] = []
         if stream.buffer or stream.failure or self.is_closed or len(idle) >= self._idle_connections:
             self.discard(connection)
             return
         connection.exchanges += 1
         connection.state = _IDLE
         stream.read_deadline = self._clock.now + self._idle_patience
-        stream.resume()
+        if not stream.is_watching:
+            stream.resume()
         idle.append(connection)
 
     def discard(self, connection: UpstreamConnection) -> None:
@@ -115,13 +117,3 @@ class UpstreamPool:
         # Middleware may route to ever new servers.
         if not self._idle.get(server.url, True):
             del self._idle[server.url]
-
-
-def _is_quiet(stream: SocketStream) -> bool:
-    try:
-        stream.sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

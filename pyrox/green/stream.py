@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from gevent.monkey import get_original
 from greenlet import getcurrent
 
 from pyrox.errors import ClientGone, ClientTimeout, ProxyError, UpstreamClosed, UpstreamTimeout
@@ -21,7 +22,8 @@ from pyrox.green.deadlines import NEVER, Deadlines
 from pyrox.green.pipes import splice
 from pyrox.http.head import HeadLimits
 
-_READ, _WRITE = 1, 2  # libev's event bits
+_READ, _WRITE = 1, 2  # libev's event bits; the first is POLLIN as well
+_new_poll = get_original("select", "poll")  # gevent's own would let other greenlets run
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST
 
 T = TypeVar("T")
@@ -50,18 +52,19 @@ class SocketStream:
 
     __slots__ = (
         "_clock",
+        "_poll",
         "_read_watcher",
         "_reader",
         "_recv",
         "_send",
         "_switch",
-        "_watching",
         "_write_watcher",
         "_writer",
         "buffer",
         "buffer_size",
         "failure",
         "is_closed",
+        "is_watching",
         "read_deadline",
         "sock",
         "unattended",
@@ -87,12 +90,13 @@ class SocketStream:
         self._switch = clock.switch
         # What everybody who uses the stream from now on gets.
         self.failure: BaseException | type[BaseException] | None = None
+        self._poll: Any = None  # what tells whether the peer is quiet
         self._reader: Any = None
         self._writer: Any = None
         self._write_watcher: Any = None
         self._read_watcher = clock.hub.loop.io(sock.fileno(), _READ)
         self._read_watcher.start(self._on_readable)
-        self._watching = True
+        self.is_watching = True  # so that the hub hears of what the peer does
         clock.watch(self)
 
     @property
@@ -168,6 +172,16 @@ class SocketStream:
         except OSError as error:
             raise self.gone(f"receive: {error}") from None
 
+    def is_quiet(self) -> bool:
+        """Whether the kernel knows of nothing from the peer: no bytes, no end, no error.
+
+        A poll that finds nothing takes a third of the time of a recv that finds nothing, which raises.
+        """
+        if self._poll is None:
+            self._poll = _new_poll()
+            self._poll.register(self.sock.fileno(), _READ)
+        return not self._poll.poll(0)
+
     def peek(self, size: int, patience: int) -> bytes:
         """Wait for bytes on the socket itself, below TLS; return up to ``size`` and leave them there.
 
@@ -193,13 +207,13 @@ class SocketStream:
     def pause(self) -> None:
         """Stop watching the socket until the next read: back-pressure."""
         self._read_watcher.stop()
-        self._watching = False
+        self.is_watching = False
 
     def resume(self) -> None:
         """Watch the socket again."""
-        if not self._watching:
+        if not self.is_watching:
             self._read_watcher.start(self._on_readable)
-            self._watching = True
+            self.is_watching = True
 
     def _recv_into(self, view: memoryview) -> int:
         return self.sock.recv_into(view)  # type: ignore[no-any-return]
@@ -207,7 +221,7 @@ class SocketStream:
     def _wait_readable(self) -> None:
         if self.failure is not None:
             raise self.failure
-        if not self._watching:
+        if not self.is_watching:
             self.resume()
         self._reader = getcurrent()
         try:

@@ -95,7 +95,7 @@ def test_bytes_that_nobody_waits_for_are_left_to_the_kernel(rig: Rig) -> None:
     with pytest.raises(BlockingIOError):
         peer.send(b"more")
     assert stream.buffer == b""
-    assert not stream._watching  # the hub is not woken for them again and again
+    assert not stream.is_watching  # the hub is not woken for them again and again
 
 
 def test_unattended_is_asked_about_bytes_that_nobody_waits_for(rig: Rig) -> None:
@@ -133,6 +133,22 @@ def test_probe_tells_nothing_bytes_end_and_reset_apart(rig: Rig) -> None:
     assert stream.receive(PATIENCE) == b"xy"
     peer.close()
     assert stream.probe() == b""
+
+
+def test_peer_is_quiet_until_it_speaks(rig: Rig) -> None:
+    stream, peer = rig.client()
+    assert stream.is_quiet()
+    peer.send(b"x")
+    assert not stream.is_quiet()
+    assert stream.receive(PATIENCE) == b"x"
+    assert stream.is_quiet()
+
+
+def test_peer_that_has_closed_is_not_quiet(rig: Rig) -> None:
+    stream, peer = rig.client()
+    assert stream.is_quiet()
+    peer.close()
+    assert not stream.is_quiet()
 
 
 # --- heads
