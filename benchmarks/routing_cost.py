@@ -87,7 +87,7 @@ class Pool:
     def __init__(self) -> None:
         self._idle: dict[str, Connection] = {}
 
-    def checkout(self, server: Any, **_: object) -> Connection:
+    def checkout(self, server: Any, *_: object) -> Connection:
         connection = self._idle.get(server.url)
         if connection is None:
             connection = self._idle[server.url] = Connection(server)

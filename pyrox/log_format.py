@@ -95,7 +95,7 @@ def _compile_combined(clock: Clock) -> Render:
         referer = b"-" if referer is None else referer
         agent = b"-" if agent is None else agent
         chosen = b"".join((client, line, referer, agent))
-        if chosen.translate(MARK_SPECIAL) != chosen:
+        if chosen.translate(MARK_SPECIAL) is not chosen:
             client, line, referer, agent = map(_escape_bytes, (client, line, referer, agent))
         status, body_size = exchange.status, exchange.bytes_sent - exchange.head_bytes_sent
         now = clock.now()
@@ -186,7 +186,7 @@ def _compile_text(format: str, known: Mapping[str, Getter]) -> Render:
     def render(exchange: Exchange) -> bytes:
         texts = [get(exchange) for get in getters]
         chosen = "".join(texts).encode("utf-8", "surrogatepass")
-        if chosen.translate(MARK_SPECIAL) != chosen:
+        if chosen.translate(MARK_SPECIAL) is not chosen:
             texts = [escape(text) for text in texts]
         return (template % tuple(texts)).encode() + b"\n"
 

@@ -15,8 +15,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _SPECIAL = frozenset((*range(0x20), *b'"\\', *range(0x7F, 0x100)))
 # nginx's escaping, so that what reads its logs reads ours.
 _ESCAPES = {code: f"\\x{code:02X}" for code in _SPECIAL}
-# ``raw.translate(MARK_SPECIAL) != raw``: it needs escaping. The fastest look at every byte: 0.15 us for
-# 200 of them, where a regex takes 0.6.
+# ``raw.translate(MARK_SPECIAL) is not raw``: it may need escaping; what a translation leaves as it is comes
+# back itself. The fastest look at every byte: 0.15 us for 200 of them, where a regex takes 0.6.
 MARK_SPECIAL = bytes(ord(" ") if code in _SPECIAL else code for code in range(256))
 
 

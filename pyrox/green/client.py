@@ -33,6 +33,8 @@ log = logging.getLogger("pyrox")
 # request and not the worker with all its clients.
 _FAILURES = (Exception, Timeout, SystemExit)
 
+_CR = ord("\r")
+
 
 class ClientConnection:
     """Reads requests, lets the stack answer them, sends the answers; one greenlet each."""
@@ -103,7 +105,8 @@ class ClientConnection:
         self.exchange = exchange
         exchange.bytes_received = len(raw)
         response: Response | None = None
-        self.engine.start_exchange_timer(exchange)
+        if self.engine.exchange_timeout:
+            self.engine.start_exchange_timer(exchange)
         try:
             response = self._refuse(exchange, refused) if refused else self._answer(exchange, raw)
             return self._send(exchange, response)
@@ -116,15 +119,12 @@ class ClientConnection:
             if exchange.timer is not None:
                 exchange.timer.close()
             exchange.release(response)
-            self._record(exchange)
+            exchange.finished = monotonic()
+            if exchange.request_reader is not None:
+                exchange.bytes_received += exchange.request_reader.wire_bytes
+            self.engine.record(exchange)
             if exchange.request is not None:
                 exchange.request.exchange = None  # no cycle is left for the collector
-
-    def _record(self, exchange: LiveExchange) -> None:
-        exchange.finished = monotonic()
-        if exchange.request_reader is not None:
-            exchange.bytes_received += exchange.request_reader.wire_bytes
-        self.engine.record(exchange)
 
     # --- the request ---
 
@@ -134,28 +134,30 @@ class ClientConnection:
         skipped = False
         while not stream.buffer:
             try:
-                stream.buffer = stream.receive(engine.idle_patience())
+                data = stream.receive(engine.idle_patience)
             except ClientTimeout:
                 if stream.probe():
                     continue  # it came while the worker was busy; a close would reset the connection
                 return None
-            if not stream.buffer:
+            if not data:
                 return None
             # RFC 9112 2.2: ignore at least one empty line before a request; here, at most one.
-            if stream.buffer[:2] == b"\r\n" and not skipped:
+            if data[0] == _CR and data.startswith(b"\r\n") and not skipped:
                 skipped = True
-                stream.buffer = stream.buffer[2:]
+                data = data[2:]
+            stream.buffer = data
         self.started = monotonic()
         raw = stream.read_head(check_partial_request_head, engine.heads.limits, engine.head_patience)
-        if raw is not None and raw[:2] == b"\r\n" and not skipped:
+        if raw is not None and raw[0] == _CR and raw.startswith(b"\r\n") and not skipped:
             raw = raw[2:]
         return raw
 
     def _receive(self, exchange: LiveExchange, raw: bytes) -> Request:
         """Turn a head into a request with its body attached, ready for the stack."""
-        exchange.raw_request_line = raw[: raw.find(b"\r\n")]
+        exchange.raw_request_line = raw.partition(b"\r\n")[0]
         request = exchange.request = self.engine.heads.request(raw)
         exchange.head_received = monotonic()
+        exchange.is_head = request._method == "HEAD"
         request.exchange = exchange
         length = request.content_length
         if length:
@@ -203,7 +205,8 @@ class ClientConnection:
         request = exchange.request
         if request is None:
             received = exchange.raw_request_line or self.stream.buffer
-            exchange.raw_request_line = received[:1024].partition(b"\r\n")[0]
+            exchange.raw_request_line = line = received[:1024].partition(b"\r\n")[0]
+            exchange.is_head = line.startswith(b"HEAD ")
         exchange.error = error.proxy_status
         error.__traceback__ = None  # its frames hold what holds it: only the collector could free them
         if error.source == "upstream":
@@ -219,9 +222,9 @@ class ClientConnection:
         return response
 
     def _send(self, exchange: LiveExchange, response: Response) -> bool:
-        exchange.status = response.status
+        exchange.status = response._status
         exchange.answered_by = response.made_by or "middleware"
-        if response.status == 101:
+        if response._status == 101:
             return self._run_tunnel(exchange, response)
         request = exchange.request
         keep_alive = request is not None and self._may_keep_alive(exchange, request)
@@ -246,7 +249,7 @@ class ClientConnection:
             return False
         reader = exchange.request_reader
         unread = reader is not None and not reader.is_complete
-        self._lingers = request is None or unread or bool(self.stream.buffer) or request.keep_alive
+        self._lingers = request is None or unread or request.keep_alive or self.stream.buffer != b""
         return keep_alive and not unread
 
     def _may_keep_alive(self, exchange: LiveExchange, request: Request) -> bool:

@@ -73,8 +73,8 @@ class Engine:
         self.linger_patience = clock.ticks(timeouts.linger) if timeouts.linger else 0
         half_closed = timeouts.client_half_closed
         self.half_closed_patience = clock.ticks(half_closed) if half_closed else 0
-        self._idle_patience = clock.ticks(timeouts.client_idle)
-        self._drain_patience = clock.ticks(1.0)
+        self.idle_patience = clock.ticks(timeouts.client_idle)  # that a client may keep an idle connection
+        self.exchange_timeout = timeouts.exchange
         self.is_draining = False
         self.connections: dict[greenlet, ClientConnection] = {}  # by the greenlet that serves it
         self.accepted = 0  # clients whose socket is open: those in connections, and those about to be
@@ -155,10 +155,6 @@ class Engine:
             running = spawner and spawner()
         return None
 
-    def idle_patience(self) -> int:
-        """Return how many ticks a client may keep an idle connection."""
-        return self._drain_patience if self.is_draining else self._idle_patience
-
     def broke_off(self, exchange: LiveExchange) -> None:
         """Let the cluster of the server that answered last know that it did not send all of its response."""
         member = exchange.attempts[-1].member if exchange.attempts else None
@@ -167,11 +163,9 @@ class Engine:
                 cluster.broke_off(member, monotonic())
 
     def start_exchange_timer(self, exchange: LiveExchange) -> None:
-        """Start the timer of a whole exchange, when there is one by configuration."""
-        timeout = self.settings.timeouts.exchange
-        if timeout:
-            exchange.timer = self.clock.hub.loop.timer(timeout)
-            exchange.timer.start(exchange.expire)
+        """Start the timer of a whole exchange; to be called when there is an ``exchange_timeout``."""
+        exchange.timer = self.clock.hub.loop.timer(self.exchange_timeout)
+        exchange.timer.start(exchange.expire)
 
     def restart_exchange_timer(self, exchange: LiveExchange, timeout: float) -> None:
         """Let ``exchange`` take ``timeout`` seconds from its start, 0 for any time, instead."""
@@ -198,7 +192,7 @@ class Engine:
         """
         self.is_draining = True
         self.health.leave()
-        self._drain_patience = self.clock.ticks(idle_timeout)
+        self.idle_patience = self.clock.ticks(idle_timeout)
         for connection in self.connections.values():
             connection.drain()
 
@@ -211,7 +205,7 @@ class Engine:
 
     def drain_deadline(self) -> int:
         """Return the tick at which idle connections are given up while draining."""
-        return self.clock.now + self._drain_patience
+        return self.clock.now + self.idle_patience
 
     def close(self) -> None:
         """Release everything: idle upstream connections, the clock, the log."""

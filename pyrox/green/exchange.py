@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 class LiveExchange(Exchange):
     """One exchange of one client connection; the forwarder reports to it, the client may cancel it."""
 
-    __slots__ = ("attempts", "cancelled", "connecting", "pool", "request_reader", "stream", "timer", "waits")
+    __slots__ = (
+        "attempts",
+        "cancelled",
+        "connecting",
+        "is_head",
+        "pool",
+        "request_reader",
+        "stream",
+        "timer",
+        "waits",
+    )
 
     def __init__(
         self, stream: SocketStream, peer_address: str, started: float, pool: UpstreamPool | None = None
@@ -30,6 +40,7 @@ class LiveExchange(Exchange):
         Exchange.__init__(self, peer_address, started)  # super() takes 0.1 us
         self.stream = stream  # the client's side
         self.pool = pool  # of the client's own connections; None for those that all clients share
+        self.is_head = False  # the client's own line says so: a middleware may change it for the upstream
         self.request_reader: BodyReader | None = None  # the request's body, while it arrives
         self.attempts: list[UpstreamExchange] = []
         self.connecting: SocketStream | None = None  # a new connection on its way
@@ -83,13 +94,14 @@ class LiveExchange(Exchange):
 
         The connection is aborted when that fails: a part of it may be out, and there is never a second head.
         """
+        message = head + body
         try:
-            self.stream.send(head + body if body else head)
+            self.stream.send(message)
         except BaseException:
             self.stream.abort()
             raise
         self.head_bytes_sent += len(head)
-        self.bytes_sent += len(head) + len(body)
+        self.bytes_sent += len(message)
 
     def cancel(self, error: ProxyError) -> None:
         """Give the exchange up: whoever waits for its upstream, now or later, raises ``error``."""
@@ -126,7 +138,8 @@ class LiveExchange(Exchange):
             if made is not response:
                 _close(made)
         for attempt in self.attempts:
-            attempt.close()
+            if not attempt.is_closed:
+                attempt.close()
 
 
 def _close(response: Response) -> None:

@@ -68,7 +68,7 @@ class Forwarder:
 
     def __call__(self, request: Request) -> Response:
         """Forward ``request`` and return the response as soon as its head is here."""
-        if request._method in ("TRACE", "OPTIONS") and (answer := answer_last_hop(request)):
+        if request._method in {"TRACE", "OPTIONS"} and (answer := answer_last_hop(request)):
             answer.made_by = "pyrox"
             return answer
         exchange: LiveExchange | None = request.exchange  # type: ignore[assignment]
@@ -121,7 +121,7 @@ class Forwarder:
             return self._applications.answer(attempt, exchange, owner, self._first_byte_patience)
         pool = self._pool if exchange is None or exchange.pool is None else exchange.pool
         try:
-            attempt.connection = pool.checkout(server, fresh=fresh, certain=certain, exchange=owner)
+            attempt.connection = pool.checkout(server, owner, fresh, certain)
             attempt.pool = pool
             if exchange is not None:
                 exchange.connected_to(attempt)
@@ -148,7 +148,9 @@ class Forwarder:
         if isinstance(body, bytes) and request._filters is None:
             declared = body or request.content_length == 0 or request._method in _EXPECTS_BODY
             framing = b"Content-Length: %d\r\n" % len(body) if declared else b""
-            stream.send(encode_request_head(request, framing + _connection_fields(request)) + body)
+            if request.upgrade is not None or request.accepts_trailers:
+                framing += _connection_fields(request)
+            stream.send(encode_request_head(request, framing) + body)
             return
         reader = exchange.request_reader if exchange is not None else None
         if exchange is not None and is_gone(body, exchange):
@@ -210,8 +212,10 @@ class Forwarder:
             exchange.answered_by_upstream(response)
         elif (owner := self.current_exchange()) is not None:
             owner.responses.append(response)
-        if 0 < length <= len(stream.buffer):
-            data = stream.buffer
+        data = stream.buffer
+        if length == len(data):
+            response._body, stream.buffer = data, b""
+        elif 0 < length < len(data):
             response._body, stream.buffer = data[:length], data[length:]
         elif length:
             attempt.reader = body_reader(

@@ -25,12 +25,16 @@ def send_response(exchange: LiveExchange, response: Response, keep_alive: bool) 
     if response.made_by != "upstream" and "date" not in response.headers:
         response.headers.fields.append(date_field())
     body = response._body
-    if _is_bodiless(exchange, response):
+    status = response._status
+    # RFC 9112 6.3, rule 1: whatever the fields say, these end with their head.
+    if exchange.is_head or status == 204 or status == 304:
         framing = _declared_framing(response) + _connection_field(is_old, keep_alive)
         exchange.send_head(encode_response_head(response, framing))
         return keep_alive
     if type(body) is bytes and response._filters is None:
-        framing = b"Content-Length: %d\r\n" % len(body) + _connection_field(is_old, keep_alive)
+        framing = b"Content-Length: %d\r\n" % len(body)
+        if is_old or not keep_alive:
+            framing += _connection_field(is_old, keep_alive)
         exchange.send_head(encode_response_head(response, framing), body)
         return keep_alive
     reader = body if isinstance(body, BodyReader) and response._filters is None else None
@@ -55,14 +59,6 @@ def send_response(exchange: LiveExchange, response: Response, keep_alive: bool) 
         exchange.stream.abort()
         raise
     return keep_alive
-
-
-def _is_bodiless(exchange: LiveExchange, response: Response) -> bool:
-    """RFC 9112 6.3, rule 1: whatever the fields say, these end with their head."""
-    # The client's own line decides: a middleware may have changed the method for the upstream.
-    if exchange.raw_request_line.startswith(b"HEAD "):
-        return True
-    return response.status == 204 or response.status == 304
 
 
 def _declared_framing(response: Response) -> bytes:

@@ -76,9 +76,12 @@ class Cluster:
         """
         if now >= self._due:
             self._settle(now)
-        if not tried and self._ranks:
-            first = self._ranks[0]
-            return first.policy.choose(first.lineup, request, now)
+        if tried or not self._ranks:
+            return self._choose_other(request, now, tried)
+        first = self._ranks[0]
+        return first.policy.choose(first.lineup, request, now)
+
+    def _choose_other(self, request: Request, now: float, tried: Collection[Member]) -> Member:
         for rank in self._ranks:
             if any(member not in tried for member in rank.lineup.members):
                 return rank.policy.choose_other(rank.lineup, request, now, tried)
