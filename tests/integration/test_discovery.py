@@ -131,7 +131,7 @@ def test_worker_that_comes_while_nameservers_are_silent_goes_on_with_what_was_fo
         dns.set(NAME, "A", ["127.0.0.1"])
         config = config_of(dns, f"http://{NAME}:{one.port} resolve", dns_timeout="0.5")
         with running_proxy({**config, "core": {"pid_file": "p.pid"}}) as proxy:
-            assert ask(proxy) == b"a"
+            wait_for_answers(proxy, b"a")
             dns.is_silent = True
             master = Master(proxy, proxy.folder / "p.pid")
             if how == "killed":
