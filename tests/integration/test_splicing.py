@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import socket
@@ -71,7 +72,7 @@ def proxy(kernel: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[Client]:
-    with Client(proxy.address) as client:
+    with Client(proxy.address, timeout=30) as client:
         yield client
 
 
@@ -260,7 +261,8 @@ def test_server_that_answers_and_leaves_in_the_middle_of_an_upload_is_heard(
         sending = InThread(client.send, head + MUCH)
         answer = client.read_response()
         assert (answer.status, answer.get("connection"), answer.body) == (413, b"close", b"no")
-        sending.result()
+        with contextlib.suppress(OSError):  # what comes long after the answer is not waited for
+            sending.result()
     assert record_of(proxy, target)["status"] == 413
 
 
@@ -280,7 +282,7 @@ def test_server_that_resets_in_the_middle_of_an_upload_is_a_502(client: Client, 
 
 def test_download_waits_for_a_client_that_pauses_and_others_are_served(proxy: Proxy, target: str) -> None:
     go = threading.Event()
-    with Origin([expect_request(), send(response(MUCH)), wait(go)], serve(OK)) as origin:
+    with Origin([expect_request(), send(response(MUCH)), wait(go)], serve(OK), timeout=60) as origin:
         with Client(proxy.address) as paused, Client(proxy.address) as other:
             paused.send(get(target, via(origin)))
             head = paused.read_response_head()
