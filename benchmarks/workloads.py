@@ -76,7 +76,7 @@ WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload("get", "small GET, keep-alive", _wrk("get"), SMALL_GET),
-        Workload("varied", "small GET, no header block is remembered", _wrk("varied"), SMALL_GET),
+        Workload("varied", "small GET, each with a line never sent before", _wrk("varied"), SMALL_GET),
         Workload(
             "post", "1 KiB POST, keep-alive", _wrk("post", "/sink"), (Budget("relay", 1.3, 1.15),), "/sink"
         ),

@@ -1,17 +1,22 @@
 -- The requests of the wrk workloads, and one line of JSON at the end that load.py reads.
 -- Arguments after "--": get | post | close | varied
 
--- Twice as many different header blocks as Pyrox remembers (pyrox/http/head_cache.py), in turn.
+local threads = 0
+
+function setup(thread)
+  threads = threads + 1
+  thread:set("number_of_thread", threads)
+end
+
+-- Each request has a trace id that was in none before, as where everything is traced; all else repeats.
 local function varied_requests()
-  local requests = {}
-  for number = 1, 512 do
-    wrk.headers["Cookie"] = string.format("session=%032x; theme=dark", number * 7919)
-    requests[number] = wrk.format()
-  end
-  local turn = 0
+  local run = string.format("%08x%04x", os.time(), number_of_thread)
+  wrk.headers["Traceparent"] = "@"
+  local before, after = wrk.format():match("^(.*)@(.*)$")
+  local count = 0
   return function()
-    turn = turn % #requests + 1
-    return requests[turn]
+    count = count + 1
+    return string.format("%s00-%s%020x-%016x-01%s", before, run, count, count, after)
   end
 end
 

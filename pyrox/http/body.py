@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from pyrox.errors import ProxyError
-from pyrox.http.headers import Field, Headers
+from pyrox.http.headers import Headers, Run
 
 Body = bytes | Iterable[bytes]
 HeaderItems = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -34,7 +34,7 @@ class Message:
         self.trailers: Headers | None = None
         self._body: Body = _as_body(body)
         self._filters: list[BodyFilterLike] | None = None
-        self._known: tuple[list[Field], bytes] | None = None  # fields it came with, and their encoding
+        self._known: tuple[Run, ...] = ()  # what its fields begin with, unless a middleware changes them
 
     @property
     def body(self) -> Body:

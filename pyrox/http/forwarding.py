@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyrox.errors import ClientError
 from pyrox.http.field_names import CLAIM_FIELDS
-from pyrox.http.headers import Field, Headers
+from pyrox.http.headers import Field, Headers, Run, encode_run
 from pyrox.http.message import Request, Response
+from pyrox.http.target import LONGEST_HOST
 
 if TYPE_CHECKING:
     from pyrox.http.certificate import ClientCertificate
@@ -27,6 +28,9 @@ Peers = tuple[IPv4Network | IPv6Network | str, ...]
 
 _VIA: dict[str, Field] = {
     version: (b"via", b"Via", b"%b pyrox" % version.encode()) for version in ("1.0", "1.1")
+}
+_PROTO: dict[bool, Field] = {
+    tls: (b"x-forwarded-proto", b"X-Forwarded-Proto", b"https" if tls else b"http") for tls in (False, True)
 }
 _RECEIVED = "pyrox.received"  # in the state of a TRACE: its fields before any middleware
 _NEVER_ECHOED = frozenset((b"authorization", b"cookie"))  # RFC 9110 9.3.8
@@ -44,9 +48,9 @@ class ClientSide:
     """
 
     __slots__ = (
+        "_added",
         "_for_field",
         "_identity",
-        "_proto_field",
         "_state",
         "_trust",
         "address",
@@ -77,8 +81,8 @@ class ClientSide:
         # A unix socket's peer has no address; RFC 7239 6.2 has a word for that.
         node = b"unknown" if address == "unix" else address.encode()
         self._for_field: Field = (b"x-forwarded-for", b"X-Forwarded-For", node)
-        proto = b"https" if tls else b"http"
-        self._proto_field: Field = (b"x-forwarded-proto", b"X-Forwarded-Proto", proto)
+        # The last request's version and Host, and what was added to it: 0.4 KiB.
+        self._added: tuple[str, bytes, Run] | None = None
         self.handshake: Handshake | None = None
         self.certificate: ClientCertificate | None = None
         # The fields that say who the client is; None where no certificate is asked for: then a peer in
@@ -145,13 +149,12 @@ class ClientSide:
         """
         request.client = self
         fields = request.headers.fields
-        fields.append(_VIA[request.version])
         if request.claims is None:
-            fields.append(self._for_field)
-            fields.append(self._proto_field)
-            if host := _host(request):
-                fields.append((b"x-forwarded-host", b"X-Forwarded-Host", host))
+            own = self._own_fields(request.version, _host(request))
+            fields += own[0]
+            request._known += (own,)
         else:
+            fields.append(_VIA[request.version])
             self._receive_claims(request, request.claims)
         if self._identity:
             fields += self._identity
@@ -162,6 +165,19 @@ class ClientSide:
             _check_max_forwards(request)
         if request._method == "TRACE":
             request.state[_RECEIVED] = frozenset(fields)
+
+    def _own_fields(self, version: str, host: bytes) -> Run:
+        """Return the fields to add to a request without claims: mostly those of the last one."""
+        added = self._added
+        if added is not None and added[1] == host and added[0] == version:
+            return added[2]
+        fields = [_VIA[version], self._for_field, _PROTO[self.tls]]
+        if host:
+            fields.append((b"x-forwarded-host", b"X-Forwarded-Host", host))
+        own = encode_run(fields)
+        if len(host) <= LONGEST_HOST:
+            self._added = version, host, own
+        return own
 
     def _receive_claims(self, request: Request, claims: list[Field]) -> None:
         fields = request.headers.fields
@@ -174,7 +190,7 @@ class ClientSide:
         names = {field[0] for field in claims}
         fields.append((*self._for_field[:2], b", ".join([*chain, self._for_field[2]])))
         if b"x-forwarded-proto" not in names:
-            fields.append(self._proto_field)
+            fields.append(_PROTO[self.tls])
         if b"x-forwarded-host" not in names and (host := _host(request)):
             fields.append((b"x-forwarded-host", b"X-Forwarded-Host", host))
 

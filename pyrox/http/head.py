@@ -1,8 +1,8 @@
-"""Heads: bytes to objects and back. The only importer of httptools.
+"""Heads: bytes to objects and back.
 
 llhttp is the strictest parser there is, and still a library's idea of HTTP: it knows nothing of hosts,
 targets or what a proxy may pass on. So a head passes two gates. A pattern of ours takes the start line
-apart; llhttp, given exactly one complete head, takes the fields apart; and what the connection itself
+apart; llhttp, given exactly one complete head, accepts the fields; and what the connection itself
 is told (RFC 9110 7.6.1: Connection and the fields it names, Keep-Alive, TE, Trailer, Upgrade, framing)
 is consumed here and never reaches a middleware.
 """
@@ -14,37 +14,39 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import NoReturn
 
-from httptools import (
-    HttpParserError,
-    HttpParserInvalidMethodError,
-    HttpParserUpgrade,
-    HttpRequestParser,
-    HttpResponseParser,
-)
-
 from pyrox.errors import ClientError, UpstreamError
 from pyrox.http.body import Message
+from pyrox.http.field_lines import LineTable
 from pyrox.http.field_names import CLAIM_FIELDS, CONNECTION_FIELDS, PROTECTED_FIELDS, NameTable, normal_name
 from pyrox.http.framing import UNTIL_CLOSE, request_body_length, response_body_length
+from pyrox.http.head_repair import with_one_length, without_length
 from pyrox.http.headers import Field, Headers
+from pyrox.http.llhttp import (
+    FRAMING_FIELDS,
+    Fault,
+    UnknownMethod,
+    accepts_request_field,
+    accepts_response_field,
+    fault_of_request,
+    fault_of_response,
+)
 from pyrox.http.message import Request, Response
+from pyrox.http.remembered import Remembered
 from pyrox.http.target import check_host, settle_target
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # '#' never belongs on the wire (RFC 9112 3.2); a proxy and its upstream may disagree on what it ends.
 _request_line = re.compile(rb"(%b) ([!\"$-~]+) HTTP/([0-9])\.([0-9])\r\n" % _TOKEN).match
 _status_line = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n").match
-_WITHOUT_BODY = (b"204", b"304")
-_has_coding_line = re.compile(rb"\r\n(?i:transfer-encoding):").search
-_length_line = re.compile(rb"\r\n(?i:content-length):[ \t]*+([0-9]++)[ \t]*+(?=\r\n)")
+_WITHOUT_BODY = (204, 304)
 
 # What Connection may name without a field of that name being removed.
 _NEVER_NAMED = PROTECTED_FIELDS | {b"close", b"keep-alive", b"te", b"upgrade"}
 _COMMON_OPTIONS = frozenset((b"keep-alive", b"Keep-Alive", b"close", b"upgrade", b"Upgrade"))
-_CONSUMED_FIELDS = CONNECTION_FIELDS | CLAIM_FIELDS
 
-
-_response_names = NameTable(CONNECTION_FIELDS)
+RequestLine = tuple[str, str, str]  # method, target and version
+StatusLine = tuple[str, int, str]  # version, status and reason
+_LONGEST_STATUS_LINE = 64  # of those that are worth remembering
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,45 +64,24 @@ class HeadLimits:
     underscore_headers: str = "drop"  # drop | allow | reject
     identity_fields: frozenset[bytes] = frozenset()
     reserved_fields: frozenset[bytes] = frozenset()
-    names: NameTable = dataclass_field(init=False, repr=False, compare=False)  # of a request's fields
+    # What heads under these limits are known to consist of.
+    request_fields: LineTable = dataclass_field(init=False, repr=False, compare=False)
+    response_fields: LineTable = dataclass_field(init=False, repr=False, compare=False)
+    status_lines: Remembered[StatusLine] = dataclass_field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        special = CONNECTION_FIELDS | CLAIM_FIELDS | self.identity_fields | self.reserved_fields | {b"host"}
-        object.__setattr__(self, "names", NameTable(special))
+        consumed = CONNECTION_FIELDS | CLAIM_FIELDS
+        special = consumed | self.identity_fields | self.reserved_fields | {b"host"}
+        requests = LineTable(NameTable(special), consumed, accepts_request_field)
+        responses = LineTable(NameTable(CONNECTION_FIELDS), CONNECTION_FIELDS, accepts_response_field)
+        object.__setattr__(self, "request_fields", requests)
+        object.__setattr__(self, "response_fields", responses)
+        object.__setattr__(self, "status_lines", Remembered(64))
 
 
-class _Silent:
-    """Makes llhttp judge a head without calling back: its verdict is what it is asked for."""
-
-    on_url = on_status = on_header = on_headers_complete = on_body = None
-    on_message_begin = on_message_complete = on_chunk_header = on_chunk_complete = None
-
-
-Verdict = tuple[list[Field], list[Field]]  # fields for the next hop, and those that need a decision
-
-
-def _split_fields(block: bytes, names: NameTable, most: int) -> Verdict | None:
-    """Take apart field lines: those for the next hop, and those that need a decision; None: too many.
-
-    Right only for what llhttp accepts. It refuses line folding, control characters and bare line ends,
-    so a line is a name, a colon and a value with optional whitespace around it (RFC 9112 5). A call
-    back per field would cost twice this.
-    """
-    fields: list[Field] = []
-    special: list[Field] = []
-    lines = block.split(b"\r\n")[:-2]
-    if len(lines) > most:
-        return None
-    for line in lines:
-        name, _, value = line.partition(b":")
-        lower, is_special = names[name]
-        field = (lower, name, value.strip(b" \t"))
-        if is_special:
-            special.append(field)
-            if lower in _CONSUMED_FIELDS:
-                continue
-        fields.append(field)
-    return fields, special
+def _is_framed_once(special: list[Field]) -> bool:
+    """Tell whether at most one line frames a body; more of them llhttp judges together."""
+    return len(special) < 2 or sum(field[0] in FRAMING_FIELDS for field in special) < 2
 
 
 # --- requests ---------------------------------------------------------------------------------------
@@ -152,21 +133,33 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
     ``framing.CHUNKED``. Raises ``ClientError``: 400, 405, 414, 431, 501 or 505 (RFC 9112 2-3, 5-6).
     """
     method, target, version, end = parse_request_line(raw, limits)
-    verdict = _split_fields(raw[end:], limits.names, limits.head_fields)
-    if verdict is None:
+    return parse_request_fields(raw, end, (method.decode(), target.decode(), version), limits)
+
+
+def parse_request_fields(
+    raw: bytes, end: int, line: RequestLine, limits: HeadLimits, is_plain: bool = False
+) -> Request:
+    """Do as ``parse_request_head`` with a request line that was taken apart, and ends at ``end``.
+
+    ``is_plain``: llhttp is known to accept that line. When it is known to accept all others as well, it is
+    not asked.
+    """
+    method, target, version = line
+    parts = limits.request_fields.take_apart(raw[end:], limits.head_fields)
+    if parts is None:
         raise ClientError("too many header fields", status=431)
-    fields, special = verdict
-    try:
-        HttpRequestParser(_Silent).feed_data(raw)
-    except HttpParserUpgrade:
-        pass  # Connection: upgrade or CONNECT; the head itself was fine
-    except HttpParserError as error:
-        _refuse_request(error, special, version)
-    request = Request.from_head(method.decode(), target.decode(), version, fields)
-    hosts = _settle_fields(request, special, limits)
+    fields, encoded, special, are_known = parts
+    is_accepted = is_plain and are_known and version == "1.1" and _is_framed_once(special)
+    if not is_accepted and (fault := fault_of_request(raw)) is not None:
+        _refuse_request(fault, special, version)
+    request = Request.from_head(method, target, version, fields)
+    request._known = ((fields.copy(), encoded),)
+    hosts = special
+    if len(special) != 1 or special[0][0] != b"host" or version != "1.1":
+        hosts = _settle_fields(request, special, limits)
     check_host(request, hosts)
-    if target[:1] != b"/" or method == b"CONNECT":
-        settle_target(request, target)
+    if target[:1] != "/" or method == "CONNECT":
+        settle_target(request, target.encode())
     return request
 
 
@@ -178,12 +171,12 @@ def _refuse_start(raw: bytes, limits: HeadLimits) -> NoReturn:
     raise ClientError("malformed request line")
 
 
-def _refuse_request(error: HttpParserError, special: list[Field], version: str) -> NoReturn:
+def _refuse_request(error: Fault, special: list[Field], version: str) -> NoReturn:
     """llhttp knows that it is wrong; say more exactly what, where the status depends on it."""
-    if isinstance(error, HttpParserInvalidMethodError):
-        raise ClientError("method not known here", status=501) from None
+    if isinstance(error, UnknownMethod):
+        raise ClientError("method not known here", status=501)
     _request_framing(special, version)
-    raise ClientError(f"malformed request head: {error}") from None
+    raise ClientError(f"malformed request head: {error}")
 
 
 def _request_framing(special: list[Field], version: str) -> int | None:
@@ -192,9 +185,9 @@ def _request_framing(special: list[Field], version: str) -> int | None:
     return request_body_length(lengths, codings, version) if lengths or codings else None
 
 
-def _settle_fields(request: Request, special: list[Field], limits: HeadLimits) -> list[bytes]:
+def _settle_fields(request: Request, special: list[Field], limits: HeadLimits) -> list[Field]:
     """Consume the fields that speak of this connection, put claims aside, return the Hosts."""
-    hosts: list[bytes] = []
+    hosts: list[Field] = []
     options: list[bytes] = []
     upgrade: list[bytes] = []
     is_old = request.version == "1.0"
@@ -202,7 +195,7 @@ def _settle_fields(request: Request, special: list[Field], limits: HeadLimits) -
     for field in special:
         name = field[0]
         if name == b"host":
-            hosts.append(field[2])
+            hosts.append(field)
         elif name == b"connection":
             options += _list_items(field[2])
         elif name == b"content-length" or name == b"transfer-encoding":
@@ -291,53 +284,48 @@ def parse_response_head(raw: bytes, method: str, limits: HeadLimits) -> Response
     ``framing.CHUNKED`` or ``framing.UNTIL_CLOSE``. Raises ``UpstreamError`` (502) for anything that is
     not beyond doubt (RFC 9112 4-6).
     """
-    line = _status_line(raw)
+    end = raw.find(b"\r\n") + 2
+    line = known = limits.status_lines.get(raw[:end])
     if line is None or len(raw) > limits.head_size:
-        check_partial_response_head(raw, limits)
-        raise UpstreamError("malformed status line")
-    minor, status, reason = line.groups()
-    verdict = _split_fields(raw[line.end() :], _response_names, limits.head_fields)
-    if verdict is None:
+        line = _parse_status_line(raw, limits)
+    version, status, reason = line
+    parts = limits.response_fields.take_apart(raw[end:], limits.head_fields)
+    if parts is None:
         token = "http_response_header_section_size"
         raise UpstreamError("too many response fields", proxy_status=token)
-    fields, special = verdict
-    try:
-        HttpResponseParser(_Silent).feed_data(raw)
-    except HttpParserUpgrade:
-        pass  # 101; the head itself was fine
-    except HttpParserError as error:
-        if repaired := _with_one_length(raw):
-            return parse_response_head(repaired, method, limits)
-        if (method == "HEAD" or status in _WITHOUT_BODY) and (repaired := _without_length(raw)):
-            response = parse_response_head(repaired, method, limits)
-            response.keep_alive = False  # whoever frames a message twice may send more than is due
-            return response
-        raise UpstreamError(f"malformed response head: {error}") from None
-    version = "1.1" if minor == b"1" else "1.0"
-    reason_text = reason.decode("latin-1") if reason else ""
-    response = Response.from_head(int(status), reason_text, version, fields)
+    fields, encoded, special, are_known = parts
+    is_accepted = known and are_known and _is_framed_once(special)
+    if not is_accepted and (fault := fault_of_response(raw)) is not None:
+        return _parse_repaired(raw, status, method, limits, fault)
+    response = Response.from_head(status, reason, version, fields)
+    response._known = ((fields.copy(), encoded),)
     _settle_response(response, special, method)
     return response
 
 
-def _with_one_length(raw: bytes) -> bytes | None:
-    """Make equal Content-Length lines one, which llhttp does not; None when there is nothing to make one.
+def _parse_status_line(raw: bytes, limits: HeadLimits) -> StatusLine:
+    match = _status_line(raw)
+    if match is None or len(raw) > limits.head_size:
+        check_partial_response_head(raw, limits)
+        raise UpstreamError("malformed status line")
+    minor, status, reason = match.groups()
+    line = "1.1" if minor == b"1" else "1.0", int(status), reason.decode("latin-1") if reason else ""
+    start = match[0]
+    is_worth = minor == b"1" and len(start) <= _LONGEST_STATUS_LINE and limits.status_lines.is_repeated(start)
+    if is_worth and fault_of_response(start + b"\r\n") is None:
+        limits.status_lines.keep(start, line)
+    return line
 
-    RFC 9112 6.3, rule 5: a recipient may take the value of a field that was merely repeated.
-    """
-    first = _length_line.search(raw)
-    if first is None or {match[1] for match in _length_line.finditer(raw, first.end())} != {first[1]}:
-        return None
-    return raw[: first.end()] + _length_line.sub(b"", raw[first.end() :])
 
-
-def _without_length(raw: bytes) -> bytes | None:
-    """Take out a Content-Length beside a Transfer-Encoding, which overrides it; None when there is none.
-
-    For what ends with its head "regardless of the header fields" (RFC 9112 6.3), so that nothing is in doubt.
-    """
-    repaired, lengths = _length_line.subn(b"", raw)
-    return repaired if lengths == 1 and _has_coding_line(raw) else None
+def _parse_repaired(raw: bytes, status: int, method: str, limits: HeadLimits, fault: Fault) -> Response:
+    """Parse a head that llhttp refuses and that is yet beyond doubt, if it is."""
+    if repaired := with_one_length(raw):
+        return parse_response_head(repaired, method, limits)
+    if (method == "HEAD" or status in _WITHOUT_BODY) and (repaired := without_length(raw)):
+        response = parse_response_head(repaired, method, limits)
+        response.keep_alive = False  # whoever frames a message twice may send more than is due
+        return response
+    raise UpstreamError(f"malformed response head: {fault}")
 
 
 def _settle_response(response: Response, special: list[Field], method: str) -> None:
@@ -383,18 +371,14 @@ def encode_response_head(response: Response, framing: bytes) -> bytes:
 
 def _encode_fields(parts: list[bytes], message: Message) -> None:
     fields = message.headers.fields
-    known = message._known
+    start = 0
     # Middleware mostly add fields: what the message came with is still there, and encoded already.
-    if known is not None and fields[: len(known[0])] == known[0]:
-        parts.append(known[1])
-        fields = fields[len(known[0]) :]
-    for lower, name, value in fields:
+    for run, encoded in message._known:
+        end = start + len(run)
+        if fields[start:end] != run:
+            break
+        parts.append(encoded)
+        start = end
+    for lower, name, value in fields[start:]:
         if lower not in CONNECTION_FIELDS:
             parts += (name, b": ", value, b"\r\n")
-
-
-def remember_encoded(message: Message) -> None:
-    """Keep the encoded form of the fields that ``message`` has now, for its copies."""
-    parts: list[bytes] = []
-    _encode_fields(parts, message)
-    message._known = message.headers.fields, b"".join(parts)

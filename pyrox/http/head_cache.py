@@ -1,27 +1,26 @@
 """``HeadCache``: heads that were parsed before.
 
 A client repeats its header block byte for byte, and so does a server within a second. What the parsers
-accepted once need not be taken apart and judged again: a copy of the result will do. What is not in the
-cache costs two microseconds more, so blocks that hardly repeat because they are long are left out.
+accepted once need not be taken apart and judged again: a copy of the result will do. Of a head that is
+not known as a whole ``field_lines.py`` knows most lines.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from pyrox.http.head import (
     HeadLimits,
+    RequestLine,
+    parse_request_fields,
     parse_request_head,
     parse_request_line,
     parse_response_head,
-    remember_encoded,
 )
+from pyrox.http.headers import encode_run
 from pyrox.http.message import Request, Response
+from pyrox.http.remembered import Remembered
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-_MAX_HEADS = 256  # of each kind; the cache starts anew when they are more
+_MAX_HEADS = 256  # of each kind
+_MAX_OLD_HEADS = 32  # of HTTP/1.0: checks and the like, of which there are few
 _MAX_SIZE = 2048  # bytes of a head
 
 # Methods that llhttp is known to accept, and for which the fields decide everything.
@@ -34,31 +33,43 @@ class HeadCache:
     def __init__(self, limits: HeadLimits) -> None:
         self.limits = limits
         self._max_size = min(_MAX_SIZE, limits.head_size)
-        self._lines: dict[bytes, tuple[str, str, str]] = {}  # method, target and version
-        self._requests: dict[tuple[str, bytes], Request] = {}
-        self._responses: dict[bytes, Response] = {}
+        self._lines: Remembered[RequestLine] = Remembered(_MAX_HEADS)
+        # By the version, which decides what fields mean.
+        self._requests: dict[str, Remembered[Request]] = {
+            "1.1": Remembered(_MAX_HEADS),
+            "1.0": Remembered(_MAX_OLD_HEADS),
+        }
+        self._responses: Remembered[Response] = Remembered(_MAX_HEADS)
 
     def request(self, raw: bytes) -> Request:
         """Do as ``parse_request_head``; request line and fields are known, or not, independently."""
         if len(raw) > self._max_size:
             return parse_request_head(raw, self.limits)
         end = raw.find(b"\r\n") + 2
-        line = self._lines.get(raw[:end])
+        line = self._lines.get(raw[:end]) or self._plain_line(raw)
         if line is None:
-            method, target, version, _ = parse_request_line(raw, self.limits)
-            if target[:1] != b"/" or method not in _PLAIN_METHODS:
-                return parse_request_head(raw, self.limits)
-            line = method.decode(), target.decode(), version
-            _keep(self._lines, raw[:end], line)
-        key = line[2], raw[end:]
-        known = self._requests.get(key)
-        if known is None:
-            request = parse_request_head(raw, self.limits)
+            return parse_request_head(raw, self.limits)
+        fields = raw[end:]
+        kept = self._requests[line[2]]
+        known = kept.get(fields)
+        if known is not None:
+            return known._again(line[0], line[1])
+        request = parse_request_fields(raw, end, line, self.limits, is_plain=True)
+        if kept.is_repeated(fields):
             template = request._again("GET", "/")
-            remember_encoded(template)
-            _keep(self._requests, key, template)
-            return request
-        return known._again(line[0], line[1])
+            template._known = (encode_run(template.headers.fields),)
+            kept.keep(fields, template)
+        return request
+
+    def _plain_line(self, raw: bytes) -> RequestLine | None:
+        """Take apart a line that is not known; None when it cannot be judged apart from the fields."""
+        method, target, version, end = parse_request_line(raw, self.limits)
+        if target[:1] != b"/" or method not in _PLAIN_METHODS:
+            return None
+        line = method.decode(), target.decode(), version
+        if self._lines.is_repeated(raw[:end]):
+            self._lines.keep(raw[:end], line)
+        return line
 
     def response(self, raw: bytes, method: str) -> Response:
         """Do as ``parse_response_head``."""
@@ -68,13 +79,8 @@ class HeadCache:
         if known is not None:
             return known._again()
         response = parse_response_head(raw, method, self.limits)
-        template = response._again()
-        remember_encoded(template)
-        _keep(self._responses, raw, template)
+        if self._responses.is_repeated(raw):
+            template = response._again()
+            template._known = (encode_run(template.headers.fields),)
+            self._responses.keep(raw, template)
         return response
-
-
-def _keep(kept: dict[Key, Value], key: Key, value: Value) -> None:
-    if len(kept) >= _MAX_HEADS:
-        kept.clear()
-    kept[key] = value

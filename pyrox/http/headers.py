@@ -12,7 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from typing import overload
 
+from pyrox.http.field_names import CONNECTION_FIELDS
+
 Field = tuple[bytes, bytes, bytes]
+Run = tuple[list[Field], bytes]  # fields that follow each other, not to be changed, and their encoded form
 
 # RFC 9110 5.6.2: token. RFC 9110 5.5: VCHAR, obs-text, SP and HTAB; other controls are what
 # response splitting and log forging are made of.
@@ -36,6 +39,12 @@ def make_field(name: str, value: str) -> Field:
         return lower, raw_name, value.strip(" \t").encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(f"header {name!r} has a character outside latin-1: {value!r}") from None
+
+
+def encode_run(fields: list[Field]) -> Run:
+    """Return ``fields`` with their encoded form, in which those of the connection are left out."""
+    lines = [b"%b: %b\r\n" % field[1:] for field in fields if field[0] not in CONNECTION_FIELDS]
+    return fields, b"".join(lines)
 
 
 @lru_cache(maxsize=512)

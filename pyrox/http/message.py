@@ -79,7 +79,8 @@ class Request(Message):
         request._target = target
         request.version = version
         request.headers = Headers.from_fields(fields)
-        request.trailers = request._filters = request._known = request.client = None
+        request.trailers = request._filters = request.client = None
+        request._known = ()
         request._body = b""
         request._rest()
         return request
@@ -228,7 +229,8 @@ class Response(Message):
         response._reason = reason
         response.version = version
         response.headers = Headers.from_fields(fields)
-        response.trailers = response._filters = response._known = None
+        response.trailers = response._filters = None
+        response._known = ()
         response._body = b""
         response._rest()
         return response

@@ -6,6 +6,7 @@ import re
 from ipaddress import IPv6Address
 
 from pyrox.errors import ClientError
+from pyrox.http.headers import Field
 from pyrox.http.message import Request
 
 _is_named = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{0,5})?").fullmatch
@@ -16,13 +17,13 @@ _MAX_HOSTS = 1024
 _known_hosts: set[bytes] = set()  # authorities that were found valid, a bounded number
 
 
-def check_host(request: Request, hosts: list[bytes]) -> None:
+def check_host(request: Request, hosts: list[Field]) -> None:
     """Refuse all but exactly one valid Host; HTTP/1.0 may do without (RFC 9112 3.2).
 
-    ``hosts`` are the values of all Host fields. Raises ``ClientError`` 400.
+    ``hosts`` are all Host fields. Raises ``ClientError`` 400.
     """
     if len(hosts) == 1:
-        host = hosts[0]
+        host = hosts[0][2]
         if host in _known_hosts:
             return
         if _is_authority(host):

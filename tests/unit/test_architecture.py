@@ -144,7 +144,7 @@ KEEPERS = {
     "compression": "pyrox.http.coding",
     "configobj": "pyrox.config",
     "dns": "pyrox.green.dns_lookup",
-    "httptools": "pyrox.http.head",
+    "httptools": "pyrox.http.llhttp",
     "gevent": "pyrox.green",
     "greenlet": "pyrox.green",
     "gunicorn": "pyrox.green",
@@ -238,7 +238,7 @@ def test_rooms_named_here_exist(name: str) -> None:
         ("pyrox.router", "try:\n    import gevent.pool\nexcept ImportError: pass", "only pyrox.green may"),
         ("pyrox.router", "if TYPE_CHECKING:\n    from gevent import Greenlet", "only pyrox.green may"),
         ("pyrox.config_rules", "from configobj import ConfigObj", "only pyrox.config may"),
-        ("pyrox.http.framing", "import httptools", "only pyrox.http.head may"),
+        ("pyrox.http.framing", "import httptools", "only pyrox.http.llhttp may"),
         ("pyrox.router", "from . import errors", "write the whole name"),
         (
             "pyrox.router",
