@@ -8,6 +8,7 @@ from functools import partial
 from math import inf
 from random import random
 from time import monotonic
+from typing import Any
 
 from greenlet import getcurrent, greenlet
 
@@ -151,8 +152,7 @@ class Engine:
             connection = self.connections.get(running)
             if connection is not None:
                 return connection.exchange
-            spawner = getattr(running, "spawning_greenlet", None)
-            running = spawner and spawner()
+            running = _spawner_of(running)
         return None
 
     def broke_off(self, exchange: LiveExchange) -> None:
@@ -214,6 +214,15 @@ class Engine:
         self.pool.close()
         self.clock.stop()
         self.access_log.close()
+
+
+def _spawner_of(running: Any) -> Any:
+    """Return the greenlet that spawned ``running``; None when that serves another connection by now."""
+    reference = getattr(running, "spawning_greenlet", None)
+    spawner = None if reference is None else reference()
+    if spawner is None or getattr(spawner, "spawn_tree_locals", None) is not running.spawn_tree_locals:
+        return None
+    return spawner
 
 
 def _limits_of_messages(settings: Settings) -> tuple[HeadCache, ChunkLimits]:

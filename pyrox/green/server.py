@@ -1,4 +1,4 @@
-"""``ProxyServer``: gevent's ``StreamServer``, accepting raw sockets, one raw greenlet each."""
+"""``ProxyServer``: gevent's ``StreamServer``, accepting raw sockets, one greenlet of a ``Crew`` each."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 import socket
 from typing import Any
 
-import gevent
 from gevent.server import StreamServer
 from greenlet import getcurrent
 
 from pyrox.errors import ClientError, HTTPError
 from pyrox.green.balance import Share
 from pyrox.green.client import ClientConnection
+from pyrox.green.crew import Crew
 from pyrox.green.engine import Engine
 from pyrox.green.stream import ClientStream
 from pyrox.green.tls import RawSocket, TlsClientStream
@@ -40,7 +40,7 @@ class ProxyServer(StreamServer):  # type: ignore[misc]
     def __init__(
         self, listener: Any, engine: Engine, tls: ServerTls | None, share: Share, app: App | None = None
     ) -> None:
-        super().__init__(listener, spawn=gevent.spawn_raw)
+        super().__init__(listener, spawn=Crew().run)
         self.max_accept = _BURST
         self._engine = engine
         self._tls = tls

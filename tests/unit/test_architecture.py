@@ -82,6 +82,7 @@ FLOORS = {
     "pyrox.green.pipes": 4,
     "pyrox.green.stream": 4,
     "pyrox.green.deadlines": 4,
+    "pyrox.green.crew": 4,
     "pyrox.green.body": 4,
     "pyrox.green.tls": 4,
     "pyrox.green.tls_contexts": 4,

@@ -1,0 +1,57 @@
+"""``Crew``: greenlets that serve one client connection after another.
+
+A new greenlet costs 11 us, a seventh of what a connection with one request does: CPython maps memory for
+its frames, the kernel fills it with zeros at the first touch, and both are undone at the end. So those that
+are done wait here for the next connection, as threads do in a pool. What belonged to the connection before is
+forgotten: context variables, and gevent's locals of a tree of greenlets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from greenlet import getcurrent, greenlet
+
+# Greenlets that may wait for work: a burst's worth. One holds about 20 KiB.
+_MOST_IDLE = 64
+
+
+class Crew:
+    """Runs each job in a greenlet of its own, a new one only when none is idle."""
+
+    def __init__(self) -> None:
+        self._idle: list[greenlet] = []
+        hub = gevent.get_hub()
+        self._run_callback = hub.loop.run_callback
+        self._wait = hub.switch
+
+    def run(self, job: Callable[..., object], *arguments: Any) -> None:
+        """Start ``job`` soon, as ``gevent.spawn_raw`` does. What it raises ends its greenlet."""
+        if self._idle:
+            self._run_callback(self._idle.pop().switch, job, arguments)
+        else:
+            gevent.spawn_raw(self._serve, job, arguments)
+
+    def _serve(self, job: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        me = getcurrent()
+        while True:
+            job(*arguments)
+            if len(self._idle) >= _MOST_IDLE:
+                return
+            del arguments  # nothing of a connection lives on in one that waits
+            me.gr_context = None
+            me.spawn_tree_locals = {}
+            job, arguments = self._next(me)
+
+    def _next(self, me: greenlet) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        self._idle.append(me)
+        try:
+            job, arguments = self._wait()
+        except BaseException:
+            # Something from before, such as a timeout that was never cancelled, has found it.
+            if me in self._idle:
+                self._idle.remove(me)
+            raise
+        return job, arguments
