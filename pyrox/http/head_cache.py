@@ -45,30 +45,29 @@ class HeadCache:
         """Do as ``parse_request_head``; request line and fields are known, or not, independently."""
         if len(raw) > self._max_size:
             return parse_request_head(raw, self.limits)
-        end = raw.find(b"\r\n") + 2
-        line = self._lines.get(raw[:end]) or self._plain_line(raw)
+        start, _, fields = raw.partition(b"\r\n")
+        line = self._lines.get(start) or self._plain_line(raw, start)
         if line is None:
             return parse_request_head(raw, self.limits)
-        fields = raw[end:]
         kept = self._requests[line[2]]
         known = kept.get(fields)
         if known is not None:
             return known._again(line[0], line[1])
-        request = parse_request_fields(raw, end, line, self.limits, is_plain=True)
+        request = parse_request_fields(raw, fields, line, self.limits, is_plain=True)
         if kept.is_repeated(fields):
             template = request._again("GET", "/")
             template._known = (encode_run(template.headers.fields),)
             kept.keep(fields, template)
         return request
 
-    def _plain_line(self, raw: bytes) -> RequestLine | None:
+    def _plain_line(self, raw: bytes, start: bytes) -> RequestLine | None:
         """Take apart a line that is not known; None when it cannot be judged apart from the fields."""
-        method, target, version, end = parse_request_line(raw, self.limits)
+        method, target, version, _ = parse_request_line(raw, self.limits)
         if target[:1] != b"/" or method not in _PLAIN_METHODS:
             return None
         line = method.decode(), target.decode(), version
-        if self._lines.is_repeated(raw[:end]):
-            self._lines.keep(raw[:end], line)
+        if self._lines.is_repeated(start):
+            self._lines.keep(start, line)
         return line
 
     def response(self, raw: bytes, method: str) -> Response:
