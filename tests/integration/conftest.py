@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.kit import nothing_left_behind
+from tests.integration.plan import Plan
 from tests.support import proxy as proxies
+from tests.support.authority import Authority
 from tests.support.config import Config
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.wire import Client
@@ -42,11 +44,29 @@ def shared_proxy() -> Iterator[Proxy]:
             yield proxy
 
 
+@pytest.fixture(scope="session")
+def proxy(shared_proxy: Proxy) -> Proxy:
+    """The proxy that a module is about: the shared one, unless the module has one of its own."""
+    return shared_proxy
+
+
 @pytest.fixture
-def client(shared_proxy: Proxy) -> Iterator[Client]:
-    """A connection to the shared proxy."""
-    with Client(shared_proxy.address) as client:
+def client(proxy: Proxy) -> Iterator[Client]:
+    """A connection to the module's proxy."""
+    with Client(proxy.address) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """What the module's requests find at its origins."""
+    return Plan()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority of the module's own."""
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

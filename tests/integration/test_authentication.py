@@ -64,11 +64,6 @@ def config(origin: Origin, tls: dict[str, str]) -> Config:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def ada(authority: Authority) -> Pair:
     return authority.issue("ada", subject="/O=Acme/CN=ada")
 

@@ -64,12 +64,6 @@ def proxy() -> Iterator[Proxy]:
             yield proxy
 
 
-@pytest.fixture
-def client(proxy: Proxy) -> Iterator[Client]:
-    with Client(proxy.address) as client:
-        yield client
-
-
 def plain(answer: WireResponse) -> bytes:
     decoder = Decoder(((answer.get("content-encoding") or b"").decode(),), UpstreamError, ratio=1 << 30)
     decoded = b"".join(decoder.decode(answer.body))

@@ -42,12 +42,6 @@ def proxy() -> Iterator[Proxy]:
         yield proxy
 
 
-@pytest.fixture
-def client(proxy: Proxy) -> Iterator[Client]:
-    with Client(proxy.address) as client:
-        yield client
-
-
 @pytest.mark.parametrize("early", [b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"], ids=["nothing", "a 103"])
 def test_exchange_whose_answer_has_not_begun_is_a_504(
     proxy: Proxy, client: Client, target: str, early: bytes

@@ -52,23 +52,12 @@ def config_of(urls: list[str], closed: str) -> Config:
 
 
 @pytest.fixture(scope="module")
-def plan() -> Plan:
-    return Plan()
-
-
-@pytest.fixture(scope="module")
 def proxy(plan: Plan) -> Iterator[Proxy]:
     with refusing_port() as closed, plan.origins("one", "two") as urls:
         with running_proxy(config_of(urls, closed), python_path=[PLUGINS]) as proxy:
             with nothing_left_behind(proxy):
                 yield proxy
                 plan.close()  # so that no connection is left
-
-
-@pytest.fixture
-def client(proxy: Proxy) -> Iterator[Client]:
-    with Client(proxy.address) as client:
-        yield client
 
 
 # --- idempotent methods

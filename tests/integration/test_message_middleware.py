@@ -86,12 +86,6 @@ def proxy(pages: Path) -> Iterator[Proxy]:
             yield proxy
 
 
-@pytest.fixture
-def client(proxy: Proxy) -> Iterator[Client]:
-    with Client(proxy.address) as client:
-        yield client
-
-
 # --- cors
 
 

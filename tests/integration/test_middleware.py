@@ -77,12 +77,6 @@ def proxy(notes: Path) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def client(proxy: Proxy) -> Iterator[Client]:
-    with Client(proxy.address) as client:
-        yield client
-
-
-@pytest.fixture
 def new_log(proxy: Proxy) -> Callable[[], str]:
     """What was added to the error log since the test began."""
     start = len(proxy.error_log())

@@ -46,12 +46,6 @@ def proxy() -> Iterator[Proxy]:
             yield proxy
 
 
-@pytest.fixture
-def client(proxy: Proxy) -> Iterator[Client]:
-    with Client(proxy.address) as client:
-        yield client
-
-
 # --- what a middleware changes
 
 

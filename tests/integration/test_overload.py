@@ -48,11 +48,6 @@ def config_of(urls: list[str], closed: str) -> Config:
 
 
 @pytest.fixture(scope="module")
-def plan() -> Plan:
-    return Plan()
-
-
-@pytest.fixture(scope="module")
 def proxy(plan: Plan) -> Iterator[Proxy]:
     with refusing_port() as closed, plan.origins("one", "two") as urls:
         with running_proxy(config_of(urls, closed), python_path=[PLUGINS]) as proxy:

@@ -145,7 +145,7 @@ def test_what_was_heard_is_told(version: str, listener: Listener, target: str) -
     assert listener.headers == [ProxyHeader(source, here), last]
 
 
-def test_nothing_is_told_by_default(client: Client, target: str) -> None:
-    with Origin(serve(OK)) as origin:
+def test_nothing_is_told_by_default(shared_proxy: Proxy, target: str) -> None:
+    with Origin(serve(OK)) as origin, Client(shared_proxy.address) as client:
         assert client.ask(get(target, via(origin))).status == 200
         assert origin.connections[0].received.startswith(b"GET ")

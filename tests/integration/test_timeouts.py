@@ -68,12 +68,6 @@ def proxy() -> Iterator[Proxy]:
         yield proxy
 
 
-@pytest.fixture
-def client(proxy: Proxy) -> Iterator[Client]:
-    with Client(proxy.address) as client:
-        yield client
-
-
 class Stopwatch:
     """``with Stopwatch(0.5):`` what happens inside takes that long, neither less nor much more."""
 

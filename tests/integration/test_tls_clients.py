@@ -28,11 +28,6 @@ FIELDS = ("x-client-cert-subject", "x-client-cert-names", "x-client-cert-serial"
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def server(authority: Authority) -> Pair:
     return authority.issue("server", names="DNS:localhost")
 

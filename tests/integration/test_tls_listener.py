@@ -32,11 +32,6 @@ ROUTED: Config = {
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def pairs(authority: Authority) -> dict[str, Pair]:
     return {
         "default": authority.issue("default", names="DNS:localhost,DNS:one.shop.test", key="rsa"),

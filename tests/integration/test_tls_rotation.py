@@ -22,11 +22,6 @@ PING = get("/", "Max-Forwards: 0", method="OPTIONS")  # answered by the proxy it
 SOON = 15.0
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture
 def old(authority: Authority) -> Pair:
     return authority.issue("old", names="DNS:localhost")

@@ -62,12 +62,6 @@ def proxy() -> Iterator[Proxy]:
         yield proxy
 
 
-@pytest.fixture
-def client(proxy: Proxy) -> Iterator[Client]:
-    with Client(proxy.address) as client:
-        yield client
-
-
 def counts(proxy: Proxy) -> dict[str, int]:
     with Client(proxy.address) as client:
         return json.loads(client.ask(get("/counts")).body)  # type: ignore[no-any-return]
