@@ -3,7 +3,7 @@
 A new greenlet costs 11 us, a seventh of what a connection with one request does: CPython maps memory for
 its frames, the kernel fills it with zeros at the first touch, and both are undone at the end. So those that
 are done wait here for the next connection, as threads do in a pool. What belonged to the connection before is
-forgotten: context variables, and gevent's locals of a tree of greenlets.
+forgotten: context variables, attributes of the greenlet, and gevent's locals of a tree of greenlets.
 """
 
 from __future__ import annotations
@@ -30,19 +30,28 @@ class Crew:
     def run(self, job: Callable[..., object], *arguments: Any) -> None:
         """Start ``job`` soon, as ``gevent.spawn_raw`` does. What it raises ends its greenlet."""
         if self._idle:
-            self._run_callback(self._idle.pop().switch, job, arguments)
+            self._run_callback(self._hand_over, self._idle.pop(), job, arguments)
         else:
-            gevent.spawn_raw(self._serve, job, arguments)
+            gevent.spawn_raw(self._serve, [(job, arguments)])
 
-    def _serve(self, job: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    def _hand_over(self, idle: greenlet, job: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        if idle.dead:  # since it was chosen
+            self.run(job, *arguments)
+        else:
+            idle.switch(job, arguments)
+
+    def _serve(self, first: list[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
         me = getcurrent()
+        own = me.__dict__
+        me.__dict__ = own.copy()
+        job, arguments = first.pop()  # what a greenlet is started with lives as long as it does
         while True:
             job(*arguments)
             if len(self._idle) >= _MOST_IDLE:
                 return
             del arguments  # nothing of a connection lives on in one that waits
             me.gr_context = None
-            me.spawn_tree_locals = {}
+            me.__dict__ = {**own, "spawn_tree_locals": {}}
             job, arguments = self._next(me)
 
     def _next(self, me: greenlet) -> tuple[Callable[..., object], tuple[Any, ...]]:

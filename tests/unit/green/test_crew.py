@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import gevent
 import pytest
@@ -62,6 +63,30 @@ def test_context_variables_of_one_job_are_not_seen_by_the_next() -> None:
     assert seen == ["nobody", "nobody"]
 
 
+def test_attributes_of_the_greenlet_are_not_seen_by_the_next_job() -> None:
+    seen: list[Any] = []
+
+    def job() -> None:
+        me: Any = getcurrent()
+        seen.append((getattr(me, "user", None), hasattr(me, "loop")))
+        me.user = "alice"
+
+    run(Crew(), *[job] * 3)
+    assert seen == [(None, True)] * 3
+
+
+def test_what_a_job_was_given_is_let_go_when_it_is_done() -> None:
+    crew, things = Crew(), []
+    for _ in range(2):  # in a new greenlet, and in one that is used again
+        thing = Event()
+        things.append(ref(thing))
+        crew.run(Event.set, thing)
+        del thing
+        gevent.idle()
+        gevent.idle()
+    assert [thing() for thing in things] == [None, None]
+
+
 def test_no_more_than_a_burst_of_greenlets_waits_for_work() -> None:
     crew, done = Crew(), Event()
     for _ in range(_MOST_IDLE + 5):
@@ -81,6 +106,21 @@ def test_greenlet_that_a_forgotten_timeout_finds_idle_gets_no_more_work(
     gevent.get_hub().loop.run_callback(seen[0].throw, gevent.Timeout(1))
     gevent.idle()
     run(crew, lambda: seen.append(getcurrent()))
+    assert seen[1] is not seen[0]
+    assert "Timeout" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_job_is_not_lost_with_a_greenlet_that_ends_before_it_begins(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    crew, seen = Crew(), []
+    run(crew, lambda: seen.append(getcurrent()))
+    gevent.get_hub().loop.run_callback(seen[0].throw, gevent.Timeout(1))
+    crew.run(lambda: seen.append(getcurrent()))
+    gevent.idle()
+    gevent.idle()
+    assert len(seen) == 2
     assert seen[1] is not seen[0]
     assert "Timeout" in capsys.readouterr().err
 
