@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pyrox.errors import ClientError, ProxyError
-from pyrox.green.pipes import Pipe, SpliceRefused, forget_splice, open_pipe
+from pyrox.green.pipes import Pipe, SpliceRefused, open_pipe
 from pyrox.green.stream import SocketStream
 from pyrox.http.framing import CHUNKED, UNTIL_CLOSE, ChunkedDecoder, ChunkLimits
 from pyrox.http.headers import Field
@@ -124,7 +124,6 @@ class LengthReader(BodyReader):
                 while pipe.held:
                     self._count(pipe.pour(destination))
         except SpliceRefused:
-            forget_splice()
             if held := pipe.empty():
                 destination.send(held)
                 self._count(len(held))

@@ -35,7 +35,7 @@ _is_possible = hasattr(os, "splice")
 
 
 class SpliceRefused(Exception):
-    """splice(2) is not to be had; nothing was moved."""
+    """splice(2) is not to be had, or not here; nothing was moved."""
 
 
 class Pipe:
@@ -98,20 +98,34 @@ def open_pipe(source: SocketStream, destination: SocketStream) -> Pipe | None:
         return None
 
 
-def forget_splice() -> None:
-    """Open no more pipes: this kernel, or what guards it, refuses splice(2)."""
-    global _is_possible
-    _is_possible = False
-
-
 def splice(source: int, destination: int, size: int) -> int:
     """Move up to ``size`` bytes between a pipe and a socket without waiting; returns how many, 0 at the end.
 
-    Raises ``SpliceRefused``, or ``OSError``: ``BlockingIOError`` when the socket has none, or takes none.
+    Raises ``SpliceRefused``, and then there are no more pipes; or ``OSError``: ``BlockingIOError`` when the
+    socket has none, or takes none.
     """
     try:
         return os.splice(source, destination, size, flags=os.SPLICE_F_NONBLOCK)
     except OSError as error:
         if error.errno in _REFUSALS:
+            _forget_splice()
             raise SpliceRefused from None
         raise
+
+
+def splice_in(source: int, pipe: int, size: int) -> int:
+    """Do as ``splice`` with a socket that is said to be readable.
+
+    When it has none then, to wait again would be in vain, and cost all of the worker: splice never gets
+    past urgent data of TCP (RFC 9293 3.8.5), while the socket stays readable. A recv skips it. So that is a
+    ``SpliceRefused``, too.
+    """
+    try:
+        return splice(source, pipe, size)
+    except BlockingIOError:
+        raise SpliceRefused from None
+
+
+def _forget_splice() -> None:
+    global _is_possible
+    _is_possible = False

@@ -19,7 +19,7 @@ from greenlet import getcurrent
 
 from pyrox.errors import ClientGone, ClientTimeout, ProxyError, UpstreamClosed, UpstreamTimeout
 from pyrox.green.deadlines import NEVER, Deadlines
-from pyrox.green.pipes import splice
+from pyrox.green.pipes import splice, splice_in
 from pyrox.http.head import HeadLimits
 
 _READ, _WRITE = 1, 2  # libev's event bits; the first is POLLIN as well
@@ -124,7 +124,7 @@ class SocketStream:
 
     def splice_to(self, pipe: int, size: int, patience: int) -> int:
         """Wait for bytes, move up to ``size`` into an empty ``pipe`` and return how many; 0 at the end."""
-        return self._when_readable(patience, lambda: splice(self.sock.fileno(), pipe, size))
+        return self._when_readable(patience, lambda: splice_in(self.sock.fileno(), pipe, size))
 
     def take(self) -> bytes:
         """Return the bytes that are buffered, without waiting."""

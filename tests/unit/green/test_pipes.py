@@ -8,6 +8,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import gevent
@@ -18,7 +19,7 @@ from pyrox.green import body as bodies
 from pyrox.green import pipes
 from pyrox.green.body import LengthReader
 from pyrox.green.mirror import _RecordingReader
-from pyrox.green.stream import StreamSettings
+from pyrox.green.stream import StreamSettings, UpstreamStream
 from pyrox.green.tls import TlsClientStream, TlsStream, TlsUpstreamStream
 from tests.unit.green.rig import PATIENCE, Rig, drain, fill, soon
 
@@ -155,6 +156,32 @@ def test_wake_up_without_bytes_is_waited_through(
     transfer = Transfer(rig)
     transfer.run()
     assert transfer.received == NOISE
+
+
+@pytest.mark.parametrize("at", [0, 1000])
+def test_urgent_data_is_skipped_as_a_recv_does(rig: Rig, kernel: Kernel, at: int) -> None:
+    """The socket stays readable and splice gets nothing: to wait again would occupy the worker."""
+    transfer = Transfer(rig)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sender = socket.create_connection(listener.getsockname())
+        sock, _ = listener.accept()
+    sock.setblocking(False)
+    transfer.source = UpstreamStream(sock, StreamSettings(rig.clock, PATIENCE, 65536))
+    transfer.reader = LengthReader(transfer.source, SIZE, PATIENCE)
+    transfer.sender = sender
+    sender.send(NOISE[:at])
+    sender.send(b"!", socket.MSG_OOB)
+    sender.setblocking(False)
+    helpers = [soon(transfer.send, NOISE[at:] + b"next"), soon(transfer.take, SIZE)]
+    with sender, closing(transfer.source):
+        transfer.reader.relay(transfer.destination)
+        gevent.joinall(helpers)
+        assert transfer.received == NOISE
+        assert transfer.source.receive(PATIENCE) == b"next"
+    assert kernel.moved["out"] == at
+    transfer = Transfer(rig)  # the next body is spliced again
+    transfer.run()
+    assert kernel.moved["out"] == at + SIZE
 
 
 # --- where there is no splice, or no pipe
