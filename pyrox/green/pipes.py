@@ -50,11 +50,10 @@ class Pipe:
         _pipes += 1
         self.held = 0
         try:
-            fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, _SIZE)
+            _widen(self._write_end)
         except OSError:
-            if fcntl.fcntl(self._write_end, fcntl.F_GETPIPE_SZ) < _LEAST_SIZE:
-                self.close()
-                raise
+            self.close()
+            raise
 
     def fill(self, source: SocketStream, size: int, patience: int) -> int:
         """Wait at most ``patience`` ticks for bytes of ``source`` and take up to ``size``; 0 at its end.
@@ -86,6 +85,14 @@ class Pipe:
         _pipes -= 1
         os.close(self._read_end)
         os.close(self._write_end)
+
+
+def _widen(pipe: int) -> None:
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _SIZE)
+    except OSError:
+        if fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) < _LEAST_SIZE:
+            raise
 
 
 def open_pipe(source: SocketStream, destination: SocketStream) -> Pipe | None:

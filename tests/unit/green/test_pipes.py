@@ -248,6 +248,16 @@ def test_smaller_pipe_is_used_if_it_is_not_too_small(
     assert (kernel.calls > 0) is is_used
 
 
+def test_pipe_of_unknown_size_is_not_used(rig: Rig, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> int:
+        raise PermissionError(errno.EPERM, "no")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    transfer = Transfer(rig)
+    transfer.run()
+    assert (transfer.received, kernel.calls) == (NOISE, 0)
+
+
 def test_pipes_are_few_and_come_back(rig: Rig, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipes, "_MOST_PIPES", 1)
     first, second = Transfer(rig), Transfer(rig)
