@@ -86,7 +86,7 @@ class UpstreamExchange:
             if self.application is not None:
                 self.application.close()
             return
-        on_boundary = self.keep_alive and (self.reader is None or self.reader.is_complete)
+        on_boundary = self.keep_alive and (self.reader is None or self._has_read_all(self.reader))
         if upload is not None and not upload.is_complete:
             upload.stop()
             on_boundary = False
@@ -94,6 +94,14 @@ class UpstreamExchange:
             pool.checkin(self.connection)
         else:
             pool.discard(self.connection)
+
+    def _has_read_all(self, reader: BodyReader) -> bool:
+        """Whether the server has sent the body, and not a byte more.
+
+        Of a long one no more is read than is due, so the hub has not heard yet of what comes after it.
+        """
+        stream = self.connection.stream
+        return reader.is_complete and stream.failure is None and stream.is_quiet()
 
 
 class GuardedExchange(UpstreamExchange):

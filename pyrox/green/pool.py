@@ -73,7 +73,7 @@ class UpstreamPool:
         idle = self._idle.get(url)
         if idle is None:
             idle = self._idle[url] = []
-        if stream.buffer or stream.failure or self.is_closed or len(idle) >= self._idle_connections:
+        if stream.failure or stream.has_unread() or self.is_closed or len(idle) >= self._idle_connections:
             self.discard(connection)
             return
         connection.exchanges += 1

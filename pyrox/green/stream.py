@@ -132,6 +132,10 @@ class SocketStream:
         self.buffer = b""
         return data
 
+    def has_unread(self) -> bool:
+        """Tell whether bytes were received that nobody has read."""
+        return self.buffer != b""
+
     def read_head(self, check_partial: CheckPartial, limits: HeadLimits, patience: int) -> bytes | None:
         """Return the bytes up to and including the first empty line; None at EOF before any byte.
 

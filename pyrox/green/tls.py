@@ -92,6 +92,10 @@ class TlsStream(SocketStream):
         except ssl.SSLWantWriteError:
             raise BlockingIOError from None
 
+    def has_unread(self) -> bool:
+        # A read that wants less than a record leaves the rest with OpenSSL.
+        return self.buffer != b"" or self._tls.pending() > 0
+
     def probe(self) -> bytes | None:
         """As for a plain socket; what arrives is kept in the buffer, TLS cannot peek."""
         try:

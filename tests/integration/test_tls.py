@@ -270,6 +270,19 @@ def test_https_upstream_with_a_good_certificate_is_used_and_its_connection_kept(
             assert len(origin.connections) == 1
 
 
+@pytest.mark.parametrize("size", [100, 300_000])
+def test_https_upstream_that_says_too_much_is_not_heard(
+    verifying: Proxy, certificates: Certificates, target: str, size: int
+) -> None:
+    """Also where the rest of a record, decrypted already, makes no socket readable."""
+    much = response(b"x" * size) + response(b"not asked for")
+    context = certificates.server()
+    first = over_tls([expect_request(), send(much), expect_close()], context)
+    with Origin(first, over_tls(serve(OK), context)) as origin, Client(verifying.address) as client:
+        assert client.ask(get(target, https(origin))).body == b"x" * size
+        assert client.ask(get(target, https(origin))).body == b"ok"
+
+
 def test_unknown_authority_is_a_502_that_says_so(
     shared_proxy: Proxy, certificates: Certificates, target: str
 ) -> None:

@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from pyrox.errors import ClientGone, UpstreamError, UpstreamTimeout
+from pyrox.green.body import LengthReader
 from pyrox.green.upstream import State
 from pyrox.http.message import Request, Response
 from pyrox.middleware.base import BodyFilter
@@ -116,6 +117,18 @@ def test_connection_stays_in_use_until_a_streamed_body_was_read_and_closed(rig: 
     assert response.read_body() == b"ok"
     response.close()
     assert bench.states() == [State.IDLE]
+
+
+@pytest.mark.parametrize(("more", "state"), [(b"", State.IDLE), (b"HTTP/1.1 200 OK\r\n\r\n", State.CLOSED)])
+def test_what_follows_a_body_that_was_relayed_is_nobody_s_answer(rig: Rig, more: bytes, state: State) -> None:
+    """The relay has left it in the kernel, and the next request may come before the hub hears of it."""
+    bench = Bench(rig, serve(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", OK))
+    response = bench.forward(request_of())
+    bench.connector.peers[0].sendall(b"x" * 100 + more)
+    assert isinstance(response.body, LengthReader)
+    response.body.relay(rig.client()[0])
+    response.close()
+    assert bench.states() == [state]
 
 
 def test_response_that_is_closed_before_its_body_was_read_costs_the_connection(rig: Rig) -> None:
