@@ -64,8 +64,10 @@ class HealthBoard:
         with contextlib.suppress(OSError):
             descriptor = int(handed_over)
             if os.readlink(f"/proc/self/fd/{descriptor}").startswith(f"/memfd:{_NAME} "):
-                with open(descriptor, "rb") as former:
-                    content = former.read()
+                # read() would move the offset, which the master before shares: a second upgrade, after one
+                # that failed, would find the end.
+                content = os.pread(descriptor, self._size + 1, 0)
+                os.close(descriptor)
                 if len(content) == self._size:
                     os.pwrite(self._file, content, 0)
 

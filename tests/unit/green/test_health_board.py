@@ -101,6 +101,14 @@ def test_board_of_the_next_master_begins_with_what_is_known_and_goes_its_own_way
     assert in_child(former.try_to_lead) and later.try_to_lead()
 
 
+def test_master_after_one_that_failed_begins_with_what_is_known_too() -> None:
+    former = HealthBoard()
+    former.set_verdict(42, Verdict.UNHEALTHY, 7)
+    for later in (HealthBoard(), HealthBoard()):
+        later.take_over(str(os.dup(int(former.hand_over()))))
+        assert later.verdict(42) == Verdict.UNHEALTHY
+
+
 def test_board_takes_over_nothing_else() -> None:
     reader, writer = os.pipe()
     for handed_over in ("", "x", "99999", str(reader), HealthBoard(slots=4).hand_over()):
