@@ -58,8 +58,8 @@ class Notebook:
                     break
             else:
                 return None
-        found = _decode_found(content)
-        return (found, now - time) if found and 0 <= now - time <= _OLDEST else None
+        found, age = _decode_found(content), max(now - time, 0.0)  # another may have noted it just now
+        return (found, age) if found and age <= _OLDEST else None
 
     def _place_for(self, digest: bytes) -> int:
         """Return where a page for ``digest`` begins: its own, or else a free one, or else the oldest."""

@@ -51,6 +51,12 @@ def test_what_is_older_than_three_days_is_not_believed(area: Area) -> None:
     assert book.recall("s", 3 * DAY + 1) is None
 
 
+def test_what_another_notes_while_one_looks_is_recalled(area: Area) -> None:
+    book = Notebook(area)
+    book.note("s", encode_found(SERVERS), 100.001)
+    assert book.recall("s", 100.0) == (SERVERS, 0.0)
+
+
 def test_thousands_of_servers_are_remembered_and_too_many_are_forgotten_rather_than_cut(area: Area) -> None:
     book = Notebook(area)
     book.note("s", encode_found(some(3000)), 0.0)
