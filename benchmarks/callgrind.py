@@ -17,6 +17,7 @@ import mmap
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ Call = Callable[[], object]
 REQUEST = bytes.fromhex("4889f8 31d2 48c1c703 48c1c70d 48c1c73d 48c1c733 4887db 4889d0 c3")
 START, STOP = 0x43540004, 0x43540005  # valgrind/callgrind.h: 'C' << 24 | 'T' << 16, then their places
 RUNNING_ON_VALGRIND = 0x1001
+PATIENCE = 900  # seconds for a call, which takes some ten, and a few minutes on a machine with too much to do
 
 
 class CannotCount(RuntimeError):
@@ -61,9 +63,9 @@ def count_each(prepares: Mapping[str, Callable[[], Call]], directory: Path) -> d
     ``prepares`` make the calls. Each call is run once before it is counted. All are counted at the same time.
     """
     children = {name: _fork(prepare) for name, prepare in prepares.items()}
-    for name, child in children.items():
-        if os.waitpid(child, 0)[1]:
-            raise RuntimeError(f"counting {name} failed")
+    ends = {name: os.waitpid(child, 0)[1] for name, child in children.items()}
+    if failed := [name for name, end in ends.items() if end]:
+        raise RuntimeError(f"counting {', '.join(failed)} failed")
     return {name: _total(directory / str(child)) for name, child in children.items()}
 
 
@@ -71,6 +73,7 @@ def _fork(prepare: Callable[[], Call]) -> int:
     """Start a child that does nothing but count, and return its process id."""
     if child := os.fork():
         return child
+    signal.alarm(PATIENCE)  # a road that waits for ever is to fail, not to stand still
     try:
         _count(prepare())
         os._exit(0)

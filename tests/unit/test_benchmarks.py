@@ -1,6 +1,7 @@
 """What the benchmarks do with figures; that their roads lead somewhere."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -165,6 +166,14 @@ def test_without_valgrind_nothing_is_counted_and_it_says_what_to_install(
     monkeypatch.setattr(sys, "argv", ["check.py", *arguments])
     assert check.main() == status
     assert "apt-get install valgrind" in capsys.readouterr().out
+
+
+def test_a_road_that_waits_for_ever_fails(monkeypatch, tmp_path):
+    import callgrind
+
+    monkeypatch.setattr(callgrind, "PATIENCE", 1)
+    with pytest.raises(RuntimeError, match="counting endless failed"):
+        callgrind.count_each({"endless": signal.pause}, tmp_path)
 
 
 def test_everything_that_is_checked_is_recorded():
