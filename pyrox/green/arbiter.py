@@ -226,6 +226,9 @@ class PyroxArbiter(Workforce):
         if self.reexec_pid or self.master_pid:
             self.log.warning("USR2 ignored: an upgrade is in progress already")
             return
+        if self._end_at < inf:  # or a new master would go on where nobody is to serve any more
+            self.log.warning("USR2 ignored: the proxy is about to end")
+            return
         environ = {**self._environ, "GUNICORN_PID": str(os.getpid())}
         environ[HANDED_OVER] = hand_over(self._current.listeners)
         environ[SHARED_MEMORY] = hand_over_shared_memory()

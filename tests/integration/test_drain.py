@@ -398,6 +398,20 @@ def test_proxy_ends_after_drain_delay() -> None:
         assert "stopping in 0.3 s" in proxy.error_log()
 
 
+def test_what_was_told_to_stop_stops_whatever_comes_before_its_end() -> None:
+    with running_proxy({**LATER, "routing": {"upstream_hosts": "http://127.0.0.1:1"}}) as proxy:
+        proxy.worker_pids(1)
+        master = Master(proxy, proxy.folder / "p.pid")
+        master.signal(signal.SIGTERM)
+        proxy.wait_for_log("stopping in 1000 s")
+        master.reload(workers=1)
+        assert statuses(proxy, PROBE) == {503}
+        master.signal(signal.SIGUSR2)
+        proxy.wait_for_log("USR2 ignored: the proxy is about to end")
+        master.signal(signal.SIGTERM)
+        assert proxy.wait() == 0
+
+
 def test_neither_reload_nor_upgrade_takes_drain_delay() -> None:
     with running_proxy({**LATER, "routing": {"upstream_hosts": "http://127.0.0.1:1"}}) as proxy:
         proxy.worker_pids(1)
