@@ -50,7 +50,12 @@ def run_counted(script: Path, arguments: Sequence[str]) -> dict[str, int]:
         raise CannotCount("counting needs valgrind: apt-get install valgrind")
     with tempfile.TemporaryDirectory(prefix="pyrox-count-") as directory:
         counting = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={directory}/%p"]
-        command = [valgrind, "--quiet", *counting, sys.executable, str(script), "--count-in", directory]
+        counter = [valgrind, "--quiet", *counting]
+        # A sandbox may refuse what it does with memory, and its tools may be missing.
+        tried = subprocess.run([*counter, "true"], stderr=subprocess.PIPE, text=True)
+        if tried.returncode:
+            raise CannotCount(f"valgrind does not work here: {tried.stderr.strip()}")
+        command = [*counter, sys.executable, str(script), "--count-in", directory]
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         done = subprocess.run([*command, *arguments], stdout=subprocess.PIPE, env=environment, check=True)
     counts: dict[str, int] = json.loads(done.stdout)

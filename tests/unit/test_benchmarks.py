@@ -168,6 +168,19 @@ def test_without_valgrind_nothing_is_counted_and_it_says_what_to_install(
     assert "apt-get install valgrind" in capsys.readouterr().out
 
 
+def test_where_valgrind_may_not_run_nothing_is_counted_and_it_says_why(monkeypatch, capsys, tmp_path):
+    import check
+
+    valgrind = tmp_path / "valgrind"
+    valgrind.write_text("#!/bin/sh\necho mmap failed >&2\nexit 1\n")
+    valgrind.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(sys, "argv", ["check.py"])
+    assert check.main() == 0
+    assert capsys.readouterr().out == "nothing is checked: valgrind does not work here: mmap failed\n"
+
+
 def test_a_road_that_waits_for_ever_fails(monkeypatch, tmp_path):
     import callgrind
 
