@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 from locust import events
@@ -84,6 +85,8 @@ def _url_of(process: subprocess.Popen[bytes], log: Path) -> str:
     # The master listens before its workers serve: users would measure how long these take to start.
     try:
         build_opener(ProxyHandler({})).open(found[1], timeout=_PATIENCE).close()
+    except HTTPError as answer:  # 404, say: whoever answers serves
+        answer.close()
     except OSError as error:
         sys.exit(f"Pyrox did not serve: {error}\n{log.read_text(errors='replace')}")
     return found[1]

@@ -62,6 +62,23 @@ def test_users_come_when_the_proxy_that_is_started_serves(tmp_path: Path) -> Non
     assert log.read_text().partition("\n")[0] == "GET / HTTP/1.1"
 
 
+def test_proxy_that_is_started_may_answer_its_first_request_with_an_error(tmp_path: Path) -> None:
+    config = tmp_path / "pyrox.ini"
+    config.write_text("[routing]\nupstream_hosts = http://127.0.0.1:1\n")
+    start = f"import running; running.start_proxy({str(config)!r}, 1)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(LOADTESTS), str(LOADTESTS.parent)])}
+    run = subprocess.run(
+        [sys.executable, "-c", start],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "Pyrox serves at http://127.0.0.1:" in run.stdout
+
+
 def test_host_without_a_scheme_is_refused_with_what_to_write(tmp_path: Path) -> None:
     run = locust(tmp_path, "-u", "1", "-t", "1s", "--host", "localhost:8080")
     assert run.returncode == 1
