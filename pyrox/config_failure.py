@@ -30,10 +30,10 @@ def failure_faults(cluster: ClusterSettings) -> Iterator[tuple[str, str]]:
             read(getattr(cluster, key))
         except ValueError as error:
             yield key, str(error)
-    if cluster.retry_backoff_max < cluster.retry_backoff:
-        yield "retry_backoff_max", f"is less than a retry_backoff of {cluster.retry_backoff:g}"
-    if cluster.breaker_open_max < cluster.breaker_open:
-        yield "breaker_open_max", f"is less than a breaker_open of {cluster.breaker_open:g}"
+    for key in ("retry_backoff", "breaker_open"):
+        least, most = getattr(cluster, key), getattr(cluster, f"{key}_max")
+        if most < least:  # which may be its default, of which the user knows nothing
+            yield f"{key}_max", f"is {most:g}, less than {key} = {least:g}; set it to that or more"
     if cluster.hedge_after and 0 < cluster.try_timeout <= cluster.hedge_after:
         yield "hedge_after", f"has no use with a try_timeout of {cluster.try_timeout:g}; make it less"
     if cluster.queue and not cluster.max_connections and not cluster.max_exchanges:
