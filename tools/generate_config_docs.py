@@ -35,7 +35,7 @@ upstream_hosts = http://10.0.0.1:8000, http://10.0.0.2:8000
 stack = request_id, offices_only
 
 [[offices_only]]
-class = pyrox.middleware.access_control.AccessControl
+class = access_control
 allow = 10.0.0.0/8,
 ```
 

@@ -32,10 +32,7 @@ _REMEDIES = {
     (errno.EADDRINUSE, False): "end what listens there, or choose another port",
     (errno.EADDRINUSE, True): "end what listens there, or choose another path",
     (errno.EADDRNOTAVAIL, False): "choose an address of this machine, or none to listen at all of them",
-    (
-        errno.EACCES,
-        False,
-    ): "start as root, with the capability CAP_NET_BIND_SERVICE, or choose a port above 1023",
+    (errno.EACCES, False): "start as root or with CAP_NET_BIND_SERVICE, or choose a port above 1023",
     (errno.EACCES, True): "let this user write to its directory",
     (errno.ENOENT, True): "make its directory first",
 }

@@ -345,7 +345,7 @@ def _layer_of(name: str, settings: Settings, report: Report) -> list[ConfiguredM
     """Return the middleware of that name; none when there is a problem with it."""
     options = dict(settings.middleware.sections.get(name, {}))
     try:
-        target = import_target(options.pop("class", BUILT_IN.get(name)))
+        target = _target_of(name, options)
     except ImportError as error:
         report.add(_SECTION, "class", str(error), name)
         return []
@@ -362,6 +362,14 @@ def _layer_of(name: str, settings: Settings, report: Report) -> list[ConfiguredM
         hint = did_you_mean(cluster, known)
         report.add(_SECTION, option, f"{cluster!r} is no section of [clusters]{hint}", name)
     return [layer]
+
+
+def _target_of(name: str, options: dict[str, Any]) -> Callable[..., Any]:
+    """Take the class out of ``options``; without one the section's own name says what is built in."""
+    named = options.pop("class", None)
+    if named is None:
+        return import_target(BUILT_IN.get(name))
+    return import_target(BUILT_IN.get(named, named) if isinstance(named, str) else named)
 
 
 def _fault_of(name: str, settings: MiddlewareSettings, before: Sequence[str]) -> str:

@@ -160,6 +160,11 @@ def test_unknown_option_may_be_one_that_all_have() -> None:
     ]
 
 
+def test_what_is_built_in_may_stand_under_any_name_and_more_than_once() -> None:
+    sections = {name: {"class": "health", "path": f"/{name}"} for name in ("alive", "ready")}
+    assert [name for name, _ in load_stack(settings_of("alive", "ready", **sections))] == ["alive", "ready"]
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
