@@ -226,7 +226,10 @@ class WebSocketUser(SocketUser):
                     heard = connection.recv()
                     assert heard == said, f"{str(heard)[:60]} came back instead of {said[:60]}"
                     time.sleep(random.uniform(0.1, 0.5))
-                connection.close()
+                # Its close() takes whatever is raised in it for an end, also that its user is to stop, which
+                # Locust then waits for in vain.
+                connection.send_close()
+                assert connection.recv_frame().opcode == websocket.ABNF.OPCODE_CLOSE, "no close came back"
             finally:
                 connection.shutdown()  # without another word: a user that is stopped must not wait
 
