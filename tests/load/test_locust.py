@@ -148,3 +148,11 @@ def test_proxy_that_cannot_start_ends_the_run(tmp_path: Path) -> None:
     run = locust(tmp_path, "--proxy-config", "bad.ini", "-t", "1s")
     assert run.returncode != 0
     assert "[limits] head_size: " in run.stdout + run.stderr
+
+
+def test_user_can_be_stopped_in_the_middle_of_a_close() -> None:
+    program = Path(__file__).with_name("stopped_in_its_close.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(LOADTESTS), str(LOADTESTS.parent)])}
+    command = [sys.executable, str(program)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    assert run.returncode == 0, run.stdout + run.stderr
