@@ -163,7 +163,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     names = chosen(arguments.workloads, dict(WORKLOADS), "workload")
-    variants = chosen_variants(arguments.pyrox_command, arguments.workers, arguments.peers)
+    variants = chosen_variants(arguments.pyrox_command, arguments.peers, arguments.workers)
     deadline = time.monotonic() + arguments.limit * 60
     results: list[Result] = []
     with scratch() as directory, running_origin(directory / "origin") as origin:

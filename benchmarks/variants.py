@@ -235,7 +235,7 @@ def chosen(names: str, known: Mapping[str, object], what: str) -> list[str]:
     return wanted
 
 
-def chosen_variants(commands: Sequence[str], workers: int, peers: str) -> list[Variant]:
+def chosen_variants(commands: Sequence[str], peers: str, workers: int = 1) -> list[Variant]:
     """Return this checkout's Pyrox, one for each ``NAME=COMMAND``, and the ``peers`` of a comma list.
 
     With more than one of ``workers``, this checkout's Pyrox with so many is the second.
